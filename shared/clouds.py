@@ -4,6 +4,7 @@ The names are those of ``az cloud list`` and of Bicep's ``environment().name``.
 Source: ``az cloud show``. For Event Grid's audiences: its documentation on publishing with Microsoft Entra ID.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -55,12 +56,29 @@ CHINA: Final = Cloud(
 
 CLOUDS: Final[Mapping[str, Cloud]] = {cloud.name: cloud for cloud in (PUBLIC, US_GOVERNMENT, CHINA)}
 
+_STORAGE_SUFFIXES: Final = ("storage.azure.net", *(cloud.storage_suffix for cloud in CLOUDS.values()))
+"""The first one is that of endpoints in a DNS zone. Source: Azure Storage, "Storage account endpoints"."""
+
+_STORAGE_HOST: Final = re.compile(
+    rf"\.(?P<service>blob|dfs|file|queue|table|web)\.({'|'.join(map(re.escape, _STORAGE_SUFFIXES))})$"
+)
+
 
 def cloud_of(url: str) -> Cloud | None:
     """Return the cloud of a storage or Key Vault endpoint, judged by its host name; None if the name fits none."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:  # brackets without an IPv6 address
-        return None
     suffixes = {cloud: (f".{cloud.storage_suffix}", f".{cloud.key_vault_suffix}") for cloud in CLOUDS.values()}
+    host = _host(url)
     return next((cloud for cloud, ends in suffixes.items() if host.endswith(ends)), None)
+
+
+def storage_service(url: str) -> str | None:
+    """Return the service of a storage endpoint, as in ``queue``; None if the host fits none, as in a custom domain."""
+    found = _STORAGE_HOST.search(_host(url))
+    return None if found is None else found["service"]
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # brackets without an IPv6 address
+        return ""

@@ -152,7 +152,11 @@ def compose(
     :raises JournalUnavailable: the journal cannot be opened.
     :raises ResumeUnavailable: the queue cannot be opened.
     """
+    from shared.settings.misspelled import misspelled
+
     settings, routes = configuration
+    for message in misspelled(settings.environment, settings.routes_file):
+        _log.warning("%s", message)
     _log.info("%s: digest %s, routes: %d", settings.routes_file.name, routes.digest, len(routes.routes))
     store = store or open_store(settings, clock)
     transport = transport or _pool(settings)

@@ -46,16 +46,32 @@ def _commit(app_dir: Path) -> str:
 VersionOption = Annotated[
     bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
 ]
+DeployedOption = Annotated[
+    bool,
+    typer.Option(
+        "--deployed", help="Work on the app in Azure, with the values of azd's environment in place of local settings."
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
-def program(context: typer.Context, *, version: VersionOption = False) -> None:  # noqa: ARG001 - see _show_version
+def program(
+    context: typer.Context,
+    *,
+    is_deployed: DeployedOption = False,
+    version: VersionOption = False,  # noqa: ARG001 - see _show_version
+) -> None:
     """The operator's commands of nextstage.
 
     `make setup` installs what they need into .venv. They read the same settings as the app: environment variables
-    first, then local.settings.json next to function_app.py. To work on the journal of a deployed app, set
-    JOURNAL_CONNECTION to its table endpoint and sign in with `az login`.
+    first, then local.settings.json next to function_app.py. To work on the journal and the queue of a deployed app, use
+    `manage.py --deployed COMMAND`, and sign in with `az login`. That takes the values of azd's environment instead of
+    local.settings.json. Without azd, also set JOURNAL_CONNECTION and RESUME_STORAGE__queueServiceUri.
     """
+    if is_deployed:
+        from tools.azure.deployment import deployed_app  # noqa: PLC0415 - rarely needed
+
+        context.obj = deployed_app(context.obj)
     if context.invoked_subcommand is None:
         Console().text(context.get_help())
 

@@ -35,11 +35,13 @@ class Installation:
     :param app_dir: the folder that contains function_app.py.
     :param environ: environment variables. They take precedence over local.settings.json.
     :param clock: the clock for ages and forecasts; the app itself uses another one.
+    :param is_deployed: whether ``environ`` is that of a deployed app, which local.settings.json does not describe.
     """
 
     app_dir: Path
     environ: Mapping[str, str]
     clock: Clock = utc_now
+    is_deployed: bool = False
 
     def with_routes(self, file: Path | None) -> Self:
         """Return the same installation with another dispatch table; None changes nothing."""
@@ -67,7 +69,7 @@ class Installation:
         if not self.has_journal:
             raise CommandFailed(
                 f"the journal {self.journal_name} does not exist; check JOURNAL_CONNECTION, or deliver an event, which "
-                "creates it"
+                f"creates it{self._other_journal}"
             )
         return Journal(self.store)
 
@@ -111,6 +113,22 @@ class Installation:
 
         connection = self.settings.journal_connection
         return backend_of(connection).place(connection)
+
+    @property
+    def searched_journal(self) -> str:
+        """The journal, for a message that it has nothing of what was asked for."""
+        return f"the journal {self.journal_name}{self._other_journal}"
+
+    @property
+    def _other_journal(self) -> str:
+        """How to ask the journal of the deployed app; empty if this may be it, or if azd has no environment here."""
+        from shared.journal.backends import backend_of
+
+        connection = self.settings.journal_connection
+        is_in_azure = backend_of(connection).problem_in_azure(connection) is None
+        if is_in_azure or not (self.app_dir / ".azure").is_dir():
+            return ""
+        return "; 'manage.py --deployed' asks the journal of the deployed app"
 
     def due_queue(self, *, to_write: bool = False) -> "DueQueue | None":
         """Return the queue of what is deferred; None if RESUME_STORAGE is not set. To be read, it is opened once.
@@ -209,7 +227,7 @@ class Installation:
 
         :raises CommandFailed: local.settings.json is invalid.
         """
-        return with_local_settings(self.environ, self.app_dir)
+        return self.environ if self.is_deployed else with_local_settings(self.environ, self.app_dir)
 
     @property
     def authorization_scheme(self) -> str:

@@ -12,7 +12,9 @@ _HEAD: Final = """# Settings
 <!-- Generated from shared/settings/table.py by 'make docs'. Change the table instead. -->
 
 Settings are application settings in Azure, `Values` in `local.settings.json`, or environment variables. An empty value
-counts as not set. When the app starts, it reports all wrong settings at once, but never the value of a secret.
+counts as not set. When the app starts, it reports all wrong settings at once, but never the value of a secret. A name
+that is almost that of a setting is probably misspelled: `./manage.py doctor` and `check` warn about it, and so does the
+app's log with the first event.
 """
 _ROUTES: Final = "In `routes.yaml`, `${NAME}` can refer to any other environment variable."
 

@@ -11,6 +11,7 @@ from shared.errors import InvalidSettings
 from shared.http.environment import PROXY_ADVICE, is_loopback, is_proxy
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import MAX_COOLDOWN
+from shared.settings.misspelled import misspelled
 from shared.settings.setting import ROW, InvalidValue
 from shared.settings.table import Settings
 
@@ -46,6 +47,7 @@ def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
     # An invalid setting has its default value here, so a conflict that names it would be misleading.
     conflicts = [text for text in _conflicts(settings) if not any(name in text for name in problems)]
     if lines := [*problems.values(), *conflicts]:
+        lines += misspelled(environment, settings.routes_file)
         raise InvalidSettings("the application settings are wrong, so the app does not start:\n  " + "\n  ".join(lines))
     return settings
 
@@ -166,7 +168,11 @@ def _topic_form_problem(url: SplitResult) -> str | None:
 
 def _cloud_conflicts(settings: Settings) -> Iterator[str]:
     """Check that endpoints belong to the cloud. Otherwise the error would occur only with the first event."""
-    for name, url in (("KEY_VAULT_URL", settings.key_vault_url), ("JOURNAL_CONNECTION", settings.journal_connection)):
+    for name, url in (
+        ("KEY_VAULT_URL", settings.key_vault_url),
+        ("JOURNAL_CONNECTION", settings.journal_connection),
+        ("RESUME_STORAGE__queueServiceUri", settings.resume_queue_url),
+    ):
         found = cloud_of(url or "")
         if found is not None and found is not settings.cloud:
             yield f"{name} is an endpoint of {found.name}, but AZURE_CLOUD is {settings.cloud.name}; correct one"

@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
+from shared.clouds import storage_service
 from shared.journal.backends import backend_of
 from shared.settings.setting import InvalidValue
 
 _FERNET_KEY_BYTES: Final = 32
+_QUEUE_SERVICE: Final = "https://<account>.queue.core.windows.net"
 _GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?", re.ASCII)
 
@@ -149,6 +151,15 @@ def resume_storage(value: str) -> str:
         raise InvalidValue(
             "must be 'sqlite', or a storage account's connection string with AccountName and AccountKey", may_show=False
         )
+    return value
+
+
+def queue_service(value: str) -> str:
+    """Return the URL of a queue service after checking that it is not an endpoint of another storage service."""
+    if not re.fullmatch("https://[^@?#]*", value, re.IGNORECASE):
+        raise InvalidValue(f"must begin with https://, as in {_QUEUE_SERVICE}")
+    if (service := storage_service(value)) not in {None, "queue"}:
+        raise InvalidValue(f"must be a queue endpoint, as in {_QUEUE_SERVICE}, not a {service} endpoint")
     return value
 
 

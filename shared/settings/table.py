@@ -67,8 +67,9 @@ class Settings:
     cloud: Cloud = setting(
         "AZURE_CLOUD",
         parse.one_of(CLOUDS),
-        "`AzureCloud`, `AzureUSGovernment` or `AzureChinaCloud`: the cloud to sign in to. `KEY_VAULT_URL` and "
-        "`JOURNAL_CONNECTION` must belong to it. Outside the public cloud, `AZURE_DEVOPS_AUTH` must be `pat`",
+        "`AzureCloud`, `AzureUSGovernment` or `AzureChinaCloud`: the cloud to sign in to. `KEY_VAULT_URL`, "
+        "`JOURNAL_CONNECTION` and `RESUME_STORAGE__queueServiceUri` must belong to it. Outside the public cloud, "
+        "`AZURE_DEVOPS_AUTH` must be `pat`",
         default=PUBLIC.name,
     )
     journal_connection: str = setting(
@@ -119,7 +120,7 @@ class Settings:
     )
     resume_queue_url: str | None = setting(
         "RESUME_STORAGE__queueServiceUri",
-        parse.matching("https://[^@?#]*", "must begin with https://, as in https://<account>.queue.core.windows.net"),
+        parse.queue_service,
         "In place of `RESUME_STORAGE`: `https://<account>.queue.core.windows.net`, a queue in Azure Queue Storage with "
         "the app's identity (role *Storage Queue Data Contributor*)",
     )

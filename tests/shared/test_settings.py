@@ -64,6 +64,10 @@ def complaint(**environment: str) -> str:
         ({"RESUME_STORAGE": WITH_KEY}, "resume_storage", WITH_KEY),
         ({"RESUME_STORAGE": "UseDevelopmentStorage=true"}, "has_resume", True),
         ({"RESUME_STORAGE__queueServiceUri": QUEUES}, "has_resume", True),
+        ({"RESUME_STORAGE__queueServiceUri": "https://account.z01.queue.storage.azure.net/"}, "has_resume", True),
+        ({"RESUME_STORAGE__queueServiceUri": "https://table.contoso.com"}, "has_resume", True),
+        ({"RESUME_STORAGE__queueServiceUri": "https://127.0.0.1:10001/devstoreaccount1"}, "has_resume", True),
+        ({"RESUME_STORAGE__queueServiceUri": "https://[queue"}, "has_resume", True),
         ({}, "resume_queue", "nextstage-resume"),
         ({}, "resume_give_up_hours", 168),
         ({"WAIT_TIMEOUT_HOURS": "5", "AML_WORKSPACE_ID": WORKSPACE}, "has_waits", False),
@@ -131,13 +135,15 @@ def test_a_pat_is_read_each_time() -> None:
 
 @pytest.mark.parametrize(("ours", "theirs"), list(product(CLOUDS.values(), repeat=2)))
 def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
-    vault, table = f"https://KV.{theirs.key_vault_suffix}", f"https://account.table.{theirs.storage_suffix}"
-    environment = VAULT_PAT | {"AZURE_CLOUD": ours.name, "KEY_VAULT_URL": vault, "JOURNAL_CONNECTION": table}
+    vault, queue = f"https://KV.{theirs.key_vault_suffix}", f"https://account.queue.{theirs.storage_suffix}"
+    table = f"https://account.table.{theirs.storage_suffix}"
+    urls = {"KEY_VAULT_URL": vault, "JOURNAL_CONNECTION": table, "RESUME_STORAGE__queueServiceUri": queue}
+    environment = VAULT_PAT | {"AZURE_CLOUD": ours.name} | urls
     if ours is theirs:
         assert load(**environment).cloud is ours
         return
     text = complaint(**environment)
-    for name in ("KEY_VAULT_URL", "JOURNAL_CONNECTION"):
+    for name in urls:
         assert f"{name} is an endpoint of {theirs.name}, but AZURE_CLOUD is {ours.name}; correct one" in text
 
 
@@ -164,6 +170,18 @@ def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         (
             {"RESUME_STORAGE__queueServiceUri": "http://a"},
             "RESUME_STORAGE__queueServiceUri is 'http://a'; it must begin",
+        ),
+        *(
+            (
+                {"RESUME_STORAGE__queueServiceUri": f"https://account.{service}.{suffix}/"},
+                f"must be a queue endpoint, as in https://<account>.queue.core.windows.net, not a {service} endpoint",
+            )
+            for service, suffix in (
+                ("table", PUBLIC.storage_suffix),
+                ("blob", US_GOVERNMENT.storage_suffix),
+                ("dfs", CHINA.storage_suffix),
+                ("file", "storage.azure.net"),
+            )
         ),
         ({"RESUME_QUEUE": "Nextstage"}, "RESUME_QUEUE is 'Nextstage'; it must be 3 to 55 lowercase letters"),
         ({"JOURNAL_LEASE_SECONDS": "soon"}, "JOURNAL_LEASE_SECONDS is 'soon'; it must be a number of seconds above"),

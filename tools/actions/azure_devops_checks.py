@@ -54,29 +54,29 @@ def check_azure_devops(client: PipelinesClient, routes: Sequence[Route]) -> Iter
         except AzureDevOpsError as exc:
             yield failed(PROJECT, exc, network_advice(route.organization_url), f"{name}: ")
         else:
-            visible = f"{name}: {counted(len(projects[name]), 'pipeline')} visible"
-            yield CheckResult(PROJECT, Status.OK, visible)
+            yield CheckResult(PROJECT, Status.OK, f"{name}: {counted(len(projects[name]), 'pipeline')} visible")
             organizations[route.organization_url] = _bare_request(route)
     for url, request in organizations.items():
         yield clock_check(url, client.clock_offset(request))
-    pipelines = [_pipeline(route, projects.get(_project(route))) for route in routes]
+    visible = [route for route in routes if _project(route) in projects]
+    pipelines = [_pipeline(route, projects[_project(route)]) for route in visible]
     yield from pipelines
-    for route, pipeline in zip(routes, pipelines, strict=True):
+    for route, pipeline in zip(visible, pipelines, strict=True):
         if pipeline.status is Status.OK:
             yield _queue(client, route)
         else:
             yield CheckResult(QUEUE, Status.SKIPPED, f"{route.name}: needs its pipeline")
+    if number := len(routes) - len(visible):
+        what = f"{counted(2 * number, 'check')} of {counted(number, 'route')}"
+        yield CheckResult(PIPELINE, Status.SKIPPED, f"{what}: need the pipelines of their project")
     yield CheckResult(PERMISSION, Status.SKIPPED, _QUEUE_BUILDS)
 
 
-def _pipeline(route: Route, pipelines: _Pipelines | None) -> CheckResult:
+def _pipeline(route: Route, pipelines: _Pipelines) -> CheckResult:
     """Check that the route's pipeline is in its project.
 
-    :param pipelines: the pipelines of the project; None if they are unknown.
+    :param pipelines: the pipelines of the project.
     """
-    if pipelines is None:
-        why = f"{route.name}: the pipelines of {_project(route)} are unknown"
-        return CheckResult(PIPELINE, Status.SKIPPED, why)
     try:
         wanted = route.pipeline
         pipeline_id = wanted if isinstance(wanted, int) else choose_pipeline(_bare_request(route), wanted, pipelines)

@@ -20,6 +20,7 @@ from shared.resume.period import is_group
 from shared.routing.running import running_routes
 from shared.routing.table import Route, RouteTable
 from shared.settings import Settings, load_settings
+from shared.settings.misspelled import misspelled
 from shared.waits.request import Task
 from shared.waits.tokens import TokenSeal
 from shared.waits.wait import Wait
@@ -80,7 +81,7 @@ def examine_deployed(installation: Installation, proof: Iterator[CheckResult]) -
     :param proof: the results for the app in Azure.
     """
     words = "those that the journal and the routes need"
-    settings = yield from _tried("settings", lambda: installation.settings, lambda _: words, _CORRECT_SETTINGS)
+    settings = yield from _read_settings(lambda: installation.settings, words)
     if settings is not None:
         yield from _routes(installation)
     may_read = False
@@ -117,7 +118,16 @@ def _settings(installation: Installation) -> Generator[CheckResult, None, Settin
     def load() -> Settings:
         return load_settings(installation.environment, installation.app_dir)
 
-    return (yield from _tried("settings", load, lambda _: f"read from {places}", _CORRECT_SETTINGS))
+    return (yield from _read_settings(load, f"read from {places}"))
+
+
+def _read_settings(load: Callable[[], Settings], words: str) -> Generator[CheckResult, None, Settings | None]:
+    settings = yield from _tried("settings", load, lambda _: words, _CORRECT_SETTINGS)
+    if settings is not None:
+        for message in misspelled(settings.environment, settings.routes_file):
+            what, _, advice = message.rpartition("; ")
+            yield CheckResult("settings", Status.WARNING, what, advice)
+    return settings
 
 
 def _routes_and_journal(installation: Installation) -> Generator[CheckResult, None, Sequence[Route] | None]:

@@ -1,7 +1,7 @@
 """Shows explanations, as text for people or as JSON documents for programs."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -194,6 +194,12 @@ def _gather_document(gather: Gather | None) -> dict[str, str] | None:
     return {"by": gather.by, "quiet": duration_text(gather.quiet), "at_most": duration_text(gather.at_most)}
 
 
+def _part_document(part: Part) -> dict[str, Any]:
+    """Return the fields of a part. Its values are not copied, because they may be nested too deeply for that."""
+    values = {each.name: getattr(part, each.name) for each in fields(part)}
+    return {**values, "parts": [_part_document(inner) for inner in part.parts]}
+
+
 def _route_document(explanation: Explanation, scheme: str) -> dict[str, Any]:
     decided, journal_state = explanation.decided, explanation.journal_state
     return {
@@ -203,7 +209,7 @@ def _route_document(explanation: Explanation, scheme: str) -> dict[str, Any]:
         "matches": isinstance(decided, Match),
         "refused": isinstance(decided, Refusal),
         "reason": explanation.reason,
-        "condition": None if explanation.condition is None else asdict(explanation.condition),
+        "condition": None if explanation.condition is None else _part_document(explanation.condition),
         "request": parsed(decided.request.to_json()) if isinstance(decided, Match) else None,
         "values": [asdict(value) for value in explanation.values],
         "gather": None if not isinstance(decided, Match) else _gather_document(decided.gather),

@@ -9,6 +9,8 @@ from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, Skipped, State
 from shared.queueing.orphans import OpenOrphan, open_orphans
 from tools.actions.records import MAX_SCANNED
+from tools.console import Console
+from tools.presentation import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,14 @@ class ListedOrphan:
         }
 
 
-def count_orphans(journal: Journal, skipped: Skipped) -> int:
-    """Return the number of orphans that are not canceled yet.
+def note_orphans(console: Console, journal: Journal, skipped: Skipped) -> None:
+    """Mention how many orphans are not canceled yet, if there are any.
 
     :param skipped: is told of each orphan that cannot be read.
     :raises JournalUnavailable: the journal does not answer.
     """
-    return sum(1 for _ in open_orphans(journal, MAX_SCANNED, skipped))
+    if number := sum(1 for _ in open_orphans(journal, MAX_SCANNED, skipped)):
+        console.note(f"{counted(number, 'orphan')} not canceled yet; 'manage.py journal --orphans' shows why")
 
 
 def listed_orphans(journal: Journal, route: str | None, skipped: Skipped) -> list[ListedOrphan]:

@@ -15,6 +15,7 @@ from tools.errors import CommandFailed
 from tools.installation import Installation
 
 PROFILE: Final = "NEXTSTAGE_PROFILE"
+_JOURNAL: Final = "JOURNAL_CONNECTION"
 _AZD_SECONDS: Final = 60
 
 
@@ -64,14 +65,16 @@ def deployed(installation: Installation, name: str | None = None) -> Installatio
     """Return the installation with the values of azd's environment, unless it knows the deployed app already.
 
     azd passes its values to hooks only, so a command in a shell asks for them. Variables of the shell take precedence
-    over azd's values, and these over local.settings.json, which describes an app on this machine. As in azd,
-    AZURE_ENV_NAME chooses the environment. The values of another one are not used: ``disconnect`` would delete what
-    belongs to it.
+    over azd's values. With these, local.settings.json has no effect, since it describes an app on this machine. As in
+    azd, AZURE_ENV_NAME chooses the environment. The values of another one are not used: ``disconnect`` would delete
+    what belongs to it.
 
     :param name: the name of an installation that azd may not know; its values must not be mixed with those of another.
     """
     azd = shutil.which("azd", path=installation.environ.get("PATH"))
-    if name or azd is None or installation.environ.get(FUNCTION_APP, "").strip():
+    if installation.environ.get(FUNCTION_APP, "").strip():
+        return replace(installation, is_deployed=True)
+    if name or azd is None:
         return installation
     try:
         asked = subprocess.run(  # noqa: S603 - the command is fixed
@@ -89,4 +92,18 @@ def deployed(installation: Installation, name: str | None = None) -> Installatio
     if installation.environ.get(NAME, "") not in {"", values.get(NAME)}:
         return installation
     own = {name: value for name, value in installation.environ.items() if value or name not in values}
-    return replace(installation, environ=values | own)
+    return replace(installation, environ=values | own, is_deployed=True)
+
+
+def deployed_app(installation: Installation) -> Installation:
+    """Return the installation with the values of azd's environment.
+
+    :raises CommandFailed: the journal of the deployed app is not known.
+    """
+    found = deployed(installation)
+    if not found.environ.get(_JOURNAL, "").strip():
+        raise CommandFailed(
+            f"--deployed needs an environment of azd with the value {_JOURNAL}; run this after 'azd provision', or set "
+            f"{_JOURNAL} to the table endpoint of the app's storage account"
+        )
+    return replace(found, is_deployed=True)

@@ -6,6 +6,7 @@ from typing import Any, Final
 import typer
 
 from handlers import NAMES
+from shared.settings.misspelled import misspelled
 from tools.console import Console
 from tools.files import read_text, shown_path
 from tools.help_pages import epilog
@@ -42,7 +43,8 @@ def check_routes(
     value of a placeholder would be parsed as YAML.
 
     Each finding is one line, as compilers print them (FILE:LINE:COLUMN: error: TEXT), followed by a suggestion. A
-    warning without "may" is certain. The command only reads files.
+    warning without "may" is certain. A remark names each setting here that is probably misspelled. The command only
+    reads files.
     """
     installation, console = installation_of(context), Console()
     file = routes or installation.settings.routes_file
@@ -54,6 +56,8 @@ def check_routes(
         for finding in findings:
             show(console, shown, finding)
         console.line(f"{shown}: {summary_words(reading, findings)}")
+    for message in misspelled(installation.environment, file):
+        console.note(message)
     raise typer.Exit(1 if count(findings, Severity.ERROR) or (strict and findings) else 0)
 
 

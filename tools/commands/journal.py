@@ -15,7 +15,7 @@ from shared.notifications.losses import journaled_losses
 from shared.redrive import RedriveForecast, forecast_redrive
 from tools.actions import records
 from tools.actions.forecast import redrive_document, redrive_rows
-from tools.actions.orphans import ListedOrphan, count_orphans, listed_orphans
+from tools.actions.orphans import ListedOrphan, listed_orphans, note_orphans
 from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.actions.resume.deferred import STATES as DEFERRED_STATES
 from tools.actions.resume.deferred import Deferred, Waiting, deferred, waiting_messages
@@ -106,7 +106,7 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
         console.table(_HEAD, [_row(record, waiting, gathered, now) for record in found.records])
     else:
         is_any = wanted in (RecordFilter(), RecordFilter(windows=True))
-        console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
+        console.line(f"no {'' if is_any else 'matching '}records in {installation.searched_journal}")
     if not found.records and wanted.states & _STATES_OF_WAITS:
         console.note("waiting tasks are not in this list; 'manage.py waits --all' lists them")
     if found.count > len(found.records):
@@ -163,8 +163,7 @@ def _deferred(record: Record, waiting: Waiting | None, now: datetime) -> Deferre
 
 
 def _note_what_needs_attention(console: Console, journal: Journal, unreadable: records.Unreadable) -> None:
-    if number := count_orphans(journal, unreadable):
-        console.note(f"{counted(number, 'orphan')} not canceled yet; 'manage.py journal --orphans' shows why")
+    note_orphans(console, journal, unreadable)
     if losses := journaled_losses(journal, unreadable):
         lost = counted(sum(loss.count for loss in losses), "notification")
         console.note(f"{lost} lost; the last reason: {losses[0].reason}")
@@ -187,7 +186,7 @@ def _list_orphans(
         now = installation.clock()
         console.table(_ORPHAN_HEAD, [_orphan_row(one, now) for one in found[:limit]])
     else:
-        console.line(f"no orphans in the journal {installation.journal_name}")
+        console.line(f"no orphans in {installation.searched_journal}")
     if len(found) > limit:
         console.note(f"showing {limit} of {len(found)} orphans; use --limit to show more")
     return console.incomplete(unreadable.words(limit))

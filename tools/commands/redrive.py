@@ -138,7 +138,7 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
         if not shown:
             if route is not None:
                 records.check_route(installation.journal, route, route_names(context), unreadable)
-            results.end(f"nothing to redrive in the journal {installation.journal_name}")
+            results.end(f"nothing to redrive in {installation.searched_journal}")
             raise typer.Exit(console.incomplete(unreadable.words(limit)))
         if chosen.count > shown:
             console.note(f"the oldest {shown} of {chosen.count} records; use --limit for more, or run it again")

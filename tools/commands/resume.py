@@ -8,6 +8,7 @@ import typer
 from shared.durations import short_duration
 from shared.journal.journal import Journal
 from tools.actions import records
+from tools.actions.orphans import note_orphans
 from tools.actions.records import SHOWN_KEY
 from tools.actions.resume.deferred import (
     NO_QUEUE,
@@ -77,6 +78,9 @@ def resume(
     time that follows from the record, unless Azure DevOps asked for a pause. `-` means that the time is not known, or
     that nothing tries the record again, because it was deferred while RESUME_STORAGE was not set. Then use --now.
 
+    Waiting tasks and orphans, which the app tries again, too, are only counted: `waits` and `journal --orphans` list
+    them.
+
     A group of gathered events is `waiting` until it is quiet. It is due when its period ends; --now does not end it
     earlier, but ends one whose message is lost.
 
@@ -92,6 +96,8 @@ def resume(
     if not found and route is not None:
         records.check_route(installation.journal, route, route_names(context), unreadable)
     _show(console, installation, found, limit, as_json=as_json)
+    if not keys and route is None:
+        _note_others(console, installation.journal, unreadable)
     raise typer.Exit(console.incomplete(unreadable.words(limit)))
 
 
@@ -142,7 +148,7 @@ def _show(console: Console, installation: Installation, found: list[Deferred], l
     elif found:
         console.table(_HEAD, [_row(one, now) for one in found[:limit]])
     else:
-        console.line(f"nothing is deferred in the journal {installation.journal_name}")
+        console.line(f"nothing is deferred in {installation.searched_journal}")
     if len(found) > limit:
         console.note(f"showing {limit} of {len(found)} records; use --limit to show more")
     if found and not installation.settings.has_resume:
@@ -150,6 +156,13 @@ def _show(console: Console, installation: Installation, found: list[Deferred], l
     poison = installation.poison_queue
     if poison is not None and (number := poison.count()):
         console.note(f"{counted(number, 'message')} could not be handled; 'manage.py resume --poison' lists them")
+
+
+def _note_others(console: Console, journal: Journal, unreadable: records.Unreadable) -> None:
+    """Mention what the app tries again, too, but other commands list."""
+    if number := len(records.waits(journal, unreadable, include_over=False)):
+        console.note(f"{counted(number, 'task')} waiting for an Azure ML run; see 'manage.py waits'")
+    note_orphans(console, journal, unreadable)
 
 
 def _row(one: Deferred, now: datetime) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def list_waits(
     elif found:
         console.table(_HEAD, [_row(record, installation.clock()) for record in found])
     else:
-        console.line(f"no waiting tasks in the journal {installation.journal_name}")
+        console.line(f"no waiting tasks in {installation.searched_journal}")
     raise typer.Exit(console.incomplete(unreadable.words(_MAX_UNREADABLE)))
 
 

@@ -39,6 +39,9 @@ class TestAsAProcess:
         desk.settings = {"JOURNAL_LEASE_SECONDS": "x"}
         assert desk.run("check").code == 2, "without a file, wrong settings are an error"
         assert desk.run("check", desk.folder / "routes.yaml").code == 0
+        desk.settings = {"RESUME_STORAG": "sqlite"}
+        result = desk.run("check", "--strict")
+        assert (result.code, "did you mean 'RESUME_STORAGE'?" in result.err) == (0, True)
 
     def test_findings_are_printed_as_compilers_do(self, desk: Desk) -> None:
         desk.routes(

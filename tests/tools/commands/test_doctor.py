@@ -156,6 +156,13 @@ def test_without_azure_devops(
     expect(found(desk)[check], status, detail, next_step)
 
 
+def test_a_misspelled_setting(desk: Desk) -> None:
+    desk.settings = {"RESUME_STORAG": "sqlite"}
+    read, ignored = found(desk)["settings"]
+    assert read[0] == "ok"
+    expect([ignored], "warning", "RESUME_STORAG is not a setting of nextstage", "did you mean 'RESUME_STORAGE'?")
+
+
 class TestJournal:
     def test_a_table_is_probed_and_a_missing_one_is_not_created(self, open_tables: OpenTables) -> None:
         for _ in range(2):
@@ -194,7 +201,14 @@ class TestAzureDevOps:
         findings = found(busy_desk)
         next_step = "renew the PAT, or add the app's identity"
         expect(findings["Azure DevOps"], "failed", "HTTP 203 asks to sign in", next_step)
-        assert [one[0] for one in findings["pipeline"] + findings["queue"]] == ["skipped", "skipped"]
+        assert "queue" not in findings
+        expect(findings["pipeline"], "skipped", "2 checks of 1 route: need the pipelines of their project", None)
+
+    def test_checks_that_are_skipped_take_one_line(self, desk: Desk) -> None:
+        desk.routes(RIGHT, TRIAGE, UNSOLVABLE, OFF)
+        findings = found(desk)
+        assert "queue" not in findings
+        expect(findings["pipeline"], "skipped", "6 checks of 3 routes: need the pipelines of their project", None)
 
     def test_a_version_that_the_server_does_not_support(self, busy_desk: Desk) -> None:
         busy_desk.settings = {"AZURE_DEVOPS_API_VERSION": "9.9"}

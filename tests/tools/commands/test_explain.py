@@ -392,3 +392,14 @@ def test_another_table_one_route_and_a_limit(desk: Desk) -> None:
     assert [[each["route"] for each in event["routes"]] for event in result.json] == [["triage"]] * 2
     assert result.err == "only the first 2 events were read; use --limit to read more\n"
     assert desk.run(*arguments, "3").err == ""
+
+
+def test_a_value_that_is_nested_deeply(desk: Desk) -> None:
+    deep = '{"a": ' * 500 + "1" + "}" * 500
+    desk.routes(RIGHT + "\nwhen: data.runProperties.x == 'a' || run_id")
+    file = desk.file(run_completed(runProperties={"x": "DEEP"}).replace('"DEEP"', deep))
+    (route,) = desk.run("explain", file, "--json").json[0]["routes"]
+    first, second = route["condition"]["parts"]
+    assert (first["answer"], json.dumps(first["seen"]["data.runProperties.x"])) == ("false", deep)
+    assert second["seen"] == {"run_id": "run-1"}
+    assert "data.runProperties.x is " in desk.run("explain", file).out

@@ -290,6 +290,8 @@ class TestOrphans:
         result = desk.run("journal", "--windows", *options)
         assert result.err == "1 orphan not canceled yet; 'manage.py journal --orphans' shows why\n"
         assert len(result.json if options else result.rows[1:]) == 1
+        assert desk.run("resume", *options).err == result.err
+        assert desk.run("resume", "--route", owner.key.route, *options).err == ""
         assert desk.run("redrive", "--all", "--state", "claimed").out.startswith("nothing to redrive")
 
     def test_records_of_their_own_are_shown_for_what_they_are(self, desk: Desk) -> None:

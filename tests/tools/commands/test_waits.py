@@ -49,6 +49,7 @@ def test_the_oldest_comes_first_and_all_includes_waits_that_are_over(desk: Desk)
     assert [one["state"] for one in found] == ["waiting", "completed", "waiting"]
     assert found[1]["reason"].endswith("because run run-1 is Completed")
     assert desk.run("journal", "--windows", "--json").json == [], "the journal lists events only"
+    assert desk.run("resume").err == "2 tasks waiting for an Azure ML run; see 'manage.py waits'\n"
     for number in (0, 2):
         end(desk, f"run-{number}")
     assert desk.run("waits").out.startswith("no waiting tasks in the journal ")

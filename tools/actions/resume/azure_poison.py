@@ -52,6 +52,12 @@ class AzurePoisonQueue:
         except _ERRORS as exc:
             self._raise_unless_missing(exc)
 
+    def release(self, message: PoisonMessage) -> None:
+        try:
+            self._client.update_message(*message.handle, visibility_timeout=0)
+        except _ERRORS as exc:
+            self._raise_unless_missing(exc)
+
     def delete(self, message: PoisonMessage) -> None:
         try:
             self._client.delete_message(*message.handle)

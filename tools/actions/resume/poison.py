@@ -3,6 +3,7 @@
 The Functions host moves such a message to the queue ``<queue>-poison``.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,7 +65,10 @@ class PoisonQueue(Protocol):
         """Return about how many messages there are."""
 
     def take(self) -> Iterator[PoisonMessage]:
-        """Take all messages. One that is not deleted comes back after some minutes."""
+        """Take all messages. One that is neither deleted nor released comes back after some minutes."""
+
+    def release(self, message: PoisonMessage) -> None:
+        """Let a message that was taken be seen again at once."""
 
     def delete(self, message: PoisonMessage) -> None:
         """Delete a message that was taken."""
@@ -73,16 +77,22 @@ class PoisonQueue(Protocol):
 def put_back(poison: PoisonQueue, queue: DueQueue) -> tuple[list[PoisonMessage], list[PoisonMessage]]:
     """Put the messages back, to be tried now. Return those that were put back, and those that name no record.
 
-    If it is interrupted, a message may be in both queues, which does no harm.
+    All are taken first, because a message that is released could be taken again. If it is interrupted, a message may be
+    in both queues, which does no harm.
 
-    :raises ResumeUnavailable: a queue does not answer.
+    :raises ResumeUnavailable: a queue does not answer. What was not put back is released.
     """
-    done, malformed = [], []
-    for message in poison.take():
-        if (key := message.key) is None:
-            malformed.append(message)
-            continue
-        queue.put(key, timedelta(), _PUT_BACK)
-        poison.delete(message)
-        done.append(message)
+    done, malformed, left = [], [], deque[PoisonMessage]()
+    try:
+        left.extend(poison.take())
+        while left:
+            if (key := left[0].key) is None:
+                malformed.append(left.popleft())
+                continue
+            queue.put(key, timedelta(), _PUT_BACK)
+            poison.delete(left[0])
+            done.append(left.popleft())
+    finally:
+        for message in (*malformed, *left):
+            poison.release(message)
     return done, malformed

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from shared.settings import load_settings
 from tests.support.clock import ManualClock
 from tests.support.journal.memory_queue import MemoryQueue
 from tools.actions.resume.azure_poison import AzurePoisonQueue, open_poison_queue
-from tools.actions.resume.poison import put_back
+from tools.actions.resume.poison import PoisonMessage, put_back
 
 KEY = JournalKey("evaluate", "ab" * 32)
 
@@ -61,7 +62,7 @@ def test_messages_are_shown_and_put_back(poison: AzurePoisonQueue, service: Queu
     done, malformed = put_back(poison, queue)
     assert ({one.key for one in done}, len(done), [one.text for one in malformed]) == ({KEY}, 40, ["hello"])
     assert [due.key for due in queue.due(50)] == [KEY] * 40
-    assert (poison.count(), poison.peek()) == (1, []), "the malformed one comes back after some minutes"
+    assert (poison.count(), [one.text for one in poison.peek()]) == (1, ["hello"])
 
 
 def test_a_server_that_refuses(name: str) -> None:
@@ -71,7 +72,8 @@ def test_a_server_that_refuses(name: str) -> None:
     with serving(Request.application(refuse)) as server:
         account = f"AccountName={ACCOUNT};AccountKey={PUBLIC_DEVELOPMENT_KEY};QueueEndpoint={server.url}/{ACCOUNT}"
         poison = opened(account, name)
-        for ask in (poison.peek, poison.count, lambda: list(poison.take())):
+        taken = PoisonMessage("hello", handle=("id", "receipt"))
+        for ask in (poison.peek, poison.count, lambda: list(poison.take()), partial(poison.release, taken)):
             with pytest.raises(
                 ResumeUnavailable, match=f"the queue {name}-poison does not answer: HttpResponseError; check "
             ):

@@ -28,13 +28,13 @@ def test_only_messages_that_name_a_record_are_put_back() -> None:
     poison, queue = MemoryPoison([WRONG, GOOD, NEWER]), MemoryQueue(lambda: NOW)
     assert put_back(poison, queue) == ([GOOD], [WRONG, NEWER])
     assert [(due.key, due.at) for due in queue.due(10)] == [(KEY, NOW)]
-    assert poison.messages == [WRONG, NEWER]
+    assert (poison.messages, poison.taken) == ([WRONG, NEWER], [])
     assert WRONG.why_malformed == "a message of the resume queue is not JSON: 'hello'"
     assert "a newer version of nextstage" in NEWER.why_malformed
 
 
 def test_a_message_is_not_lost_if_the_queue_does_not_answer() -> None:
-    poison = MemoryPoison([GOOD])
+    poison = MemoryPoison([WRONG, GOOD, NEWER])
     with pytest.raises(ResumeUnavailable):
         put_back(poison, MemoryQueue(lambda: NOW, is_down=True))
-    assert poison.messages == [GOOD]
+    assert (poison.messages, poison.taken) == ([WRONG, GOOD, NEWER], [])
