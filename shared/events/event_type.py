@@ -19,6 +19,18 @@ SAMPLE_GROUP: Final = "/subscriptions/00000000-0000-0000-0000-000000000000/resou
 SAMPLE_WORKSPACE: Final = f"{SAMPLE_GROUP}/providers/Microsoft.MachineLearningServices/workspaces/sample-workspace"
 
 
+class Form(NamedTuple):
+    """How the strings of a name are written.
+
+    :param words: completes "extension is written …": ``in lower case, without a dot``.
+    :param of: returns a string in this form, and a string that already has it unchanged. A string that it changes is
+        never a value of the name, or only in rare cases: the name of a blob may begin with a slash.
+    """
+
+    words: str
+    of: Callable[[str], str]
+
+
 class Name(NamedTuple):
     """A name that conditions and placeholders can use.
 
@@ -29,6 +41,7 @@ class Name(NamedTuple):
     :param may_be_empty: whether the value may be an empty string. Only ``meaning`` supplies one: an empty string of the
         data is read as null.
     :param one_of: the possible values of a string after ``meaning`` has run; empty if any string is possible.
+    :param form: how the value of a string is written after ``meaning`` has run; None if in any way.
     """
 
     kind: Kind
@@ -36,6 +49,7 @@ class Name(NamedTuple):
     may_be_null: bool = False
     may_be_empty: bool = False
     one_of: tuple[str, ...] = ()
+    form: Form | None = None
 
     def read(self, value: Any) -> Any:
         """Convert a value of the event's data to the value that conditions see.

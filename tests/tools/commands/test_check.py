@@ -134,7 +134,7 @@ DOUBTFUL = [
     ("RunCompleted", "sum(sum(run_id))", PARKS, "run_id is a string, which sum() does not accept"),
     ("RunCompleted", "keys((`1`).a)", PARKS, "is null, which keys() does not accept"),
     ("DatasetDriftDetected", "drift_coefficient", Rule.ALWAYS_TRUE, "leave 'when' out"),
-    ("ModelRegistered", "model_id == 'a' || model_id != 'a'", Rule.ALWAYS_TRUE, "leave 'when' out"),
+    ("ModelRegistered", "model_id == 'a:1' || model_id != 'a:1'", Rule.ALWAYS_TRUE, "leave 'when' out"),
 ]
 # fmt: on
 
