@@ -1,7 +1,9 @@
 """The declaration of an event type: its names, where each value comes from, and a sample event. Pure."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 
 from shared.errors import IncompleteEvent
@@ -161,12 +163,11 @@ def _strings(tags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float:
-    """Return a number. Accept a string that contains one."""
+    """Return a finite number. Accept a string that contains one."""
     if value is None:
         raise ValueError("is missing")
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except (ValueError, OverflowError):
-            pass
-    raise ValueError("must be a number")
+        with suppress(ValueError, OverflowError):
+            if math.isfinite(number := float(value)):
+                return number
+    raise ValueError("must be a finite number")

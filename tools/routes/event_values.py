@@ -11,7 +11,7 @@ from handlers import event_type
 from shared.events.event import CLOUD_EVENTS_SCHEMA, EVENT_GRID_SCHEMA
 from shared.events.event_type import Form, Name
 from shared.events.runs import STEP_RUN_TYPE
-from tools.routes.possible_values import ANYTHING, BOOLEANS, NULL, SOME_NUMBER, Exactly, Kind, Option, Some
+from tools.routes.possible_values import ANYTHING, BOOLEANS, NULL, Exactly, Kind, Option, Some
 
 Options = tuple[Option, ...]
 Path = tuple[str, ...]
@@ -22,7 +22,7 @@ _OBJECT: Final[Options] = (Some(Kind.OBJECT),)
 _TAG: Final[Options] = (*_ANY_STRING, NULL)
 _OF_KIND: Final[Mapping[str, Options]] = {
     "object": _OBJECT,
-    "number": SOME_NUMBER,
+    "number": (Some(Kind.NUMBER),),
     "boolean": BOOLEANS,
     "list": (Some(Kind.LIST),),
 }
