@@ -287,7 +287,7 @@ def test_a_file_that_is_nested_too_deeply_is_one_problem(bracket: str) -> None:
         ),
         *((f"event: nextstage.{name}", "5: is an event of nextstage") for name in ("Canary", "run.queued")),
         *(
-            (f"event: {name}", "5: is not an event type, nor a full type such as ")
+            (f"event: {name}", "5: is not an event type, nor a full type, which has a dot, such as ")
             for name in ("landed", "a b.c", ".a", "a.", "a..b")
         ),
         ("pipeline: ''", "6: is empty"),
