@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from shared.errors import IncompleteEvent
 from shared.events.event import AmlEvent, Ignored, Occurrence, joined_identity
-from shared.events.event_type import SAMPLE_GROUP, EventType, Name, Names, Sample
+from shared.events.event_type import SAMPLE_GROUP, EventType, Form, Name, Names, Sample
 
 # The subject has the name as it is. Depending on the API, the URL has the same or percent-encodes it.
 _SUBJECT: Final = re.compile(r"/blobServices/[^/]+/containers/([^/]+)/blobs/(.+)", re.DOTALL | re.IGNORECASE)
@@ -24,6 +24,19 @@ _CLOSED: Final = {api.lower() for api in _CLOSES.values()}
 _SUCCESS: Final = "_SUCCESS"
 """The empty file with which Hadoop and Spark report that a folder is complete."""
 
+_ACCOUNT_FORM: Final = Form("without a domain", lambda text: re.split("[./]", text.rpartition("//")[2])[0])
+_CONTAINER_FORM: Final = Form("without a slash", lambda text: text.strip("/").partition("/")[0])
+_PATH_FORM: Final = Form(
+    "without a slash at its start and end, and not percent-encoded", lambda text: unquote(text).strip("/")
+)
+_NAME_FORM: Final = Form("without the folder, and not percent-encoded", lambda text: unquote(text).rpartition("/")[2])
+_EXTENSION_FORM: Final = Form("in lower case, without a dot", lambda text: text.rpartition(".")[2].lower())
+_ETAG_FORM: Final = Form("without quotes", lambda text: text.strip('"'))
+_API_FORM: Final = Form(
+    "as FlushWithClose or SftpCommit, since the event of a file that is still open is ignored",
+    lambda text: _CLOSES.get(text.lower(), text),
+)
+
 
 def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
     from_url, from_subject = _URL.match(names["url"]), _SUBJECT.fullmatch(event.subject)
@@ -35,7 +48,7 @@ def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
         raise IncompleteEvent("neither the subject nor 'url' of a BlobCreated event names a container and a blob")
     account = _ACCOUNT.match(event.source) or from_url
     folder, _, name = path.rpartition("/")
-    stem, _, extension = name.rpartition(".")
+    stem = name.rpartition(".")[0]
     size = names["size"]
     blob = names | {
         "account": account[1] if account is not None else None,
@@ -43,9 +56,9 @@ def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
         "path": path,
         "folder": folder,
         "name": name,
-        "extension": extension.lower() if stem else "",
+        "extension": _EXTENSION_FORM.of(name) if stem else "",
         "size": int(size) if size.is_integer() else size,
-        "etag": (names["etag"] or "").strip('"') or None,
+        "etag": _ETAG_FORM.of(names["etag"] or "") or None,
     }
     reason = _not_a_file(blob)
     identity = joined_identity(container, path, blob["etag"] or event.id)
@@ -90,16 +103,16 @@ def _sample(number: int) -> Sample:
 EVENT_TYPE: Final = EventType(
     "Microsoft.Storage.BlobCreated",
     names={
-        "account": Name("string", may_be_null=True),
-        "container": Name("string"),
-        "path": Name("string"),
-        "folder": Name("string", may_be_empty=True),
-        "name": Name("string"),
-        "extension": Name("string", may_be_empty=True),
+        "account": Name("string", may_be_null=True, form=_ACCOUNT_FORM),
+        "container": Name("string", form=_CONTAINER_FORM),
+        "path": Name("string", form=_PATH_FORM),
+        "folder": Name("string", may_be_empty=True, form=_PATH_FORM),
+        "name": Name("string", form=_NAME_FORM),
+        "extension": Name("string", may_be_empty=True, form=_EXTENSION_FORM),
         "size": Name("number", "contentLength"),
         "content_type": Name("string", "contentType", may_be_null=True),
-        "etag": Name("string", "eTag", may_be_null=True),
-        "api": Name("string", "api", may_be_null=True),
+        "etag": Name("string", "eTag", may_be_null=True, form=_ETAG_FORM),
+        "api": Name("string", "api", may_be_null=True, form=_API_FORM),
         "url": Name("string", "url"),
     },
     identified_by="container, path and `etag`; what is [not a complete file](#blobs) is ignored",

@@ -3,7 +3,9 @@
 from typing import Final
 
 from shared.events.event import AmlEvent, Occurrence, joined_identity
-from shared.events.event_type import EventType, Name, Names, Sample
+from shared.events.event_type import EventType, Form, Name, Names, Sample
+
+_ID_FORM: Final = Form("with a colon and the version", lambda text: text if ":" in text else f"{text}:1")
 
 
 def _meaning(event: AmlEvent, names: Names) -> Occurrence:  # noqa: ARG001 - a model's version is registered only once
@@ -25,7 +27,7 @@ EVENT_TYPE: Final = EventType(
     names={
         "model_name": Name("string", "modelName"),
         "model_version": Name("string", "modelVersion"),
-        "model_id": Name("string"),
+        "model_id": Name("string", form=_ID_FORM),
         "model_tags": Name("object", "modelTags"),
         "model_properties": Name("object", "modelProperties"),
     },

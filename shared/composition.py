@@ -86,6 +86,19 @@ def load_configuration(
     :raises InvalidSettings: the settings are wrong; the message lists every problem.
     :raises InvalidRoutes: the routes are wrong; the message lists every problem.
     """
+    configuration = read_configuration(environment, app_dir, names)
+    if problem := resume_problem(configuration):
+        raise InvalidSettings(problem)
+    return configuration
+
+
+def read_configuration(
+    environment: Mapping[str, str], app_dir: Path, names: Mapping[str, Collection[str]]
+) -> Configuration:
+    """Read what a person configures, to decide about events without acting on them. A resume queue may be missing.
+
+    The parameters and errors are those of ``load_configuration``.
+    """
     settings = load_settings(environment, app_dir)
     try:
         text = settings.routes_file.read_text(encoding="utf-8")
@@ -96,12 +109,19 @@ def load_configuration(
     except OSError as exc:
         raise InvalidSettings(f"the routes cannot be read: {exc}; check the setting ROUTES_FILE") from exc
     routes = load_routes(text, source=settings.routes_file.name, names=names, environment=environment)
-    if not settings.has_resume and (gathering := [route.name for route in routes.routes if gathers(route)]):
-        raise InvalidSettings(
-            f"{settings.routes_file.name}: 'gather' needs a resume queue, whose messages end a period; {SET_RESUME}, "
-            f"or disable these routes: {', '.join(gathering)}"
-        )
     return Configuration(settings, routes)
+
+
+def resume_problem(configuration: Configuration) -> str:
+    """Return why the app does not start if routes gather and there is no resume queue; empty if it starts."""
+    settings, routes = configuration
+    gathering = [route.name for route in routes.routes if gathers(route)]
+    if settings.has_resume or not gathering:
+        return ""
+    return (
+        f"{settings.routes_file.name}: 'gather' needs a resume queue, whose messages end a period; {SET_RESUME}, "
+        f"or disable these routes: {', '.join(gathering)}"
+    )
 
 
 class Bridge(NamedTuple):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.clock import Clock, utc_now
-from shared.errors import CredentialUnavailable
+from shared.errors import CredentialUnavailable, first_line
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -134,7 +134,7 @@ def read_secret(
             value = client.get_secret(secret_name).value
     except (AzureError, ValueError) as exc:
         raise CredentialUnavailable(
-            f"the secret {secret_name} cannot be read from {vault_url}: {_first_line(exc)}; check that it exists "
+            f"the secret {secret_name} cannot be read from {vault_url}: {_words(exc)}; check that it exists "
             "and that the app's identity has the role Key Vault Secrets User"
         ) from exc
     if not value:
@@ -163,7 +163,7 @@ def entra_token(
             token = make_identity().get_token(scope)
         except AzureError as exc:
             raise CredentialUnavailable(
-                f"Microsoft Entra issued no token for {audience}: {_first_line(exc)}; check the identity that "
+                f"Microsoft Entra issued no token for {audience}: {_words(exc)}; check the identity that "
                 "AZURE_CLIENT_ID names, or sign in with 'az login' on your own machine"
             ) from exc
         return Issued(Secret(f"Bearer {token.token}"), datetime.fromtimestamp(token.expires_on, UTC))
@@ -200,5 +200,5 @@ def _object_id(authorization: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _first_line(exc: Exception) -> str:
-    return next(iter(str(exc).splitlines()), type(exc).__name__)[:300]
+def _words(exc: Exception) -> str:
+    return first_line(str(exc)) or type(exc).__name__

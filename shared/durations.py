@@ -13,13 +13,14 @@ _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 def parse_duration(text: str) -> timedelta:
     """Read a duration such as ``90s``, ``30m``, ``6h``, ``1h30m`` or ``2d``.
 
-    :raises ValueError: the string is not a duration; the message shows valid ones.
+    :raises ValueError: the string is not a duration, or zero. The message continues the string, and shows valid ones.
     """
     found = _DURATION.fullmatch(text.strip())
     units = {unit: int(number) for unit, number in found.groupdict().items() if number} if found else {}
     length = timedelta(**units)
     if not length:
-        raise ValueError(f"'{text}' is not a duration; write '90s', '30m', '6h', '1h30m' or '2d'")
+        wrong = "must be longer than 0s" if units else "is not a duration"
+        raise ValueError(f"{wrong}; write '90s', '30m', '6h', '1h30m' or '2d'")
     return length
 
 

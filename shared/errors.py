@@ -42,7 +42,15 @@ The host sends the message of an exception to Event Grid, so no message may cont
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_MAX_QUOTED: Final = 300
+
+
+def first_line(text: str) -> str:
+    """Return the first line of another program's message, shortened and without its period, to go on after it."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line[:_MAX_QUOTED].rstrip(". ")
 
 
 class NextstageError(Exception):

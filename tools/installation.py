@@ -171,14 +171,24 @@ class Installation:
 
     @cached_property
     def configuration(self) -> "Configuration":
-        """Settings and routes, without credentials.
+        """Settings and routes, without credentials. A resume queue may be missing; see ``resume_problem``.
 
         :raises ConfigurationError: lists every problem.
         """
         from handlers import NAMES
-        from shared.composition import load_configuration
+        from shared.composition import read_configuration
 
-        return load_configuration(self._without_credentials, self.app_dir, NAMES)
+        return read_configuration(self._without_credentials, self.app_dir, NAMES)
+
+    @property
+    def resume_problem(self) -> str:
+        """Why the app would not start without a resume queue; empty if it would.
+
+        :raises ConfigurationError: lists every problem of settings and routes.
+        """
+        from shared.composition import resume_problem
+
+        return resume_problem(self.configuration)
 
     def decide_again(self, record: "Record") -> "Verdict":
         """Return what the current routes decide about the event of a record, without acting on it.

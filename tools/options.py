@@ -27,7 +27,7 @@ def duration(text: str) -> timedelta:
     try:
         return parse_duration(text)
     except ValueError as exc:
-        raise typer.BadParameter(str(exc)) from exc
+        raise typer.BadParameter(f"'{text}' {exc}") from exc
 
 
 RouteOption = Annotated[

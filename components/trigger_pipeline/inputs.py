@@ -218,10 +218,11 @@ class _Reader:
             return None
 
     def _duration(self, name: str) -> timedelta:
+        text = self._texts[name]
         try:
-            return parse_duration(self._texts[name])
+            return parse_duration(text)
         except ValueError as exc:
-            self._problems.append(f"{name}: {exc}")
+            self._problems.append(f"{name}: '{text}' {exc}")
             return timedelta(hours=1)
 
     def _job_run_id(self) -> str:

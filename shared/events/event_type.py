@@ -1,7 +1,9 @@
 """The declaration of an event type: its names, where each value comes from, and a sample event. Pure."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 
 from shared.errors import IncompleteEvent
@@ -19,6 +21,18 @@ SAMPLE_GROUP: Final = "/subscriptions/00000000-0000-0000-0000-000000000000/resou
 SAMPLE_WORKSPACE: Final = f"{SAMPLE_GROUP}/providers/Microsoft.MachineLearningServices/workspaces/sample-workspace"
 
 
+class Form(NamedTuple):
+    """How the strings of a name are written.
+
+    :param words: completes "extension is written …": ``in lower case, without a dot``.
+    :param of: returns a string in this form, and a string that already has it unchanged. A string that it changes is
+        never a value of the name, or only in rare cases: the name of a blob may begin with a slash.
+    """
+
+    words: str
+    of: Callable[[str], str]
+
+
 class Name(NamedTuple):
     """A name that conditions and placeholders can use.
 
@@ -29,6 +43,7 @@ class Name(NamedTuple):
     :param may_be_empty: whether the value may be an empty string. Only ``meaning`` supplies one: an empty string of the
         data is read as null.
     :param one_of: the possible values of a string after ``meaning`` has run; empty if any string is possible.
+    :param form: how the value of a string is written after ``meaning`` has run; None if in any way.
     """
 
     kind: Kind
@@ -36,6 +51,7 @@ class Name(NamedTuple):
     may_be_null: bool = False
     may_be_empty: bool = False
     one_of: tuple[str, ...] = ()
+    form: Form | None = None
 
     def read(self, value: Any) -> Any:
         """Convert a value of the event's data to the value that conditions see.
@@ -147,12 +163,11 @@ def _strings(tags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float:
-    """Return a number. Accept a string that contains one."""
+    """Return a finite number. Accept a string that contains one."""
     if value is None:
         raise ValueError("is missing")
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except (ValueError, OverflowError):
-            pass
-    raise ValueError("must be a number")
+        with suppress(ValueError, OverflowError):
+            if math.isfinite(number := float(value)):
+                return number
+    raise ValueError("must be a finite number")

@@ -255,6 +255,6 @@ def _server_message(response: HttpResponse, document: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the text shortened and on one line, without control characters."""
+    """Return the text shortened and on one line, without control characters and without a period at its end."""
     printable = "".join(each if each.isprintable() else " " for each in text[: 2 * _MAX_MESSAGE_LENGTH])
-    return " ".join(printable.split())[:_MAX_MESSAGE_LENGTH]
+    return " ".join(printable.split())[:_MAX_MESSAGE_LENGTH].rstrip(". ")

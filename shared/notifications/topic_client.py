@@ -12,7 +12,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridPublisherClient
 
-from shared.errors import NotificationFailed
+from shared.errors import NotificationFailed, first_line
 from shared.notifications.notification import Notification
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ READ_SECONDS: Final = 4.0
 
 _REFUSALS: Final = range(300, 500)
 _PASSING_STATUSES: Final = frozenset({408, 429})
-_MAX_REASON: Final = 300
 
 _OTHER_ADVICE: Final = "the outcomes are in the journal"
 _ADVICE: Final = {
@@ -83,7 +82,7 @@ class Topic:
 
     def _reason(self, exc: Exception) -> str:
         status = _status(exc)
-        said = next(iter(str(exc).splitlines()), type(exc).__name__)[:_MAX_REASON]
+        said = first_line(str(exc)) or type(exc).__name__
         if self._key:
             said = said.replace(self._key, "***")
         advice = _ADVICE.get(status or 0, _OTHER_ADVICE)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
-from shared.errors import InvalidMessage, ResumeUnavailable
+from shared.errors import InvalidMessage, ResumeUnavailable, first_line
 from shared.http.azure_transport import PooledTransport
 from shared.journal.records import JournalKey
 from shared.resume.queue import Due, DueQueue, key_in, message_of
@@ -38,7 +38,6 @@ LONGEST: Final = timedelta(days=7)
 """How long the service hides a message at most."""
 
 _MAX_PEEK: Final = 32
-_MAX_REASON: Final = 300
 _PROBLEM_OF_THE_MESSAGE: Final = 400  # PopReceiptMismatch
 _NO_ACCESS: Final = frozenset({401, 403})
 _ADVICE: Final = (
@@ -187,7 +186,7 @@ class AzureQueue(DueQueue):
             time.sleep(PAUSE_SECONDS)
 
     def _unavailable(self, exc: BaseException, status: int | None) -> str:
-        said = next(iter(str(exc).splitlines()), "")[:_MAX_REASON]
+        said = first_line(str(exc))
         advice = _ACCESS_ADVICE if status in _NO_ACCESS else _ADVICE
         return (
             f"the resume queue {self._client.url} cannot be used: {_code(exc) or type(exc).__name__}: {said}; {advice}"

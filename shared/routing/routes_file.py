@@ -268,7 +268,7 @@ class _RoutesReader:
         if FULL_TYPE.fullmatch(text) and text.lower() not in map(str.lower, self._names):
             return text
         advice = suggestion(name, self._names)
-        rule = f", nor a full type such as {OWN_TYPE}" if advice.startswith("known") else ""
+        rule = f", nor a full type, which has a dot, such as {OWN_TYPE}" if advice.startswith("known") else ""
         raise WrongValue(f"is not an event type{rule}; {advice}")
 
     def _name(self, node: yaml.Node) -> str:

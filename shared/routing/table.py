@@ -188,7 +188,7 @@ def _resolve_one(
         if route.when is not None and not is_true(route.when.evaluate(scope)):
             return NoMatch(route.name, f"when is not true: {route.when.text}")
         if route.once_per is not None:
-            identity = route.once_per.render_any(scope)
+            identity = _key("once_per", route.once_per, scope)
         key = journal_key(route.name, event.source, identity) if gathered is None else gathered.key
         tags = lineage_tags(event, occurrence) if route.tags else ()
         gather = _gather(route, scope) if gathered is None else None
@@ -219,14 +219,22 @@ def _request(route: Route, scope: Scope, key: JournalKey) -> RunRequest:
 def _window(route: Route, scope: Scope) -> Window | None:
     if route.cooldown is None:
         return None
-    return Window("" if route.cooldown_key is None else route.cooldown_key.render_any(scope), route.cooldown)
+    return Window("" if route.cooldown_key is None else _key("cooldown_key", route.cooldown_key, scope), route.cooldown)
 
 
 def _gather(route: Route, scope: Scope) -> Gather | None:
     if route.gather is None:
         return None
-    by = "" if route.gather.by is None else route.gather.by.render_any(scope)
+    by = "" if route.gather.by is None else _key("gather.by", route.gather.by, scope)
     return Gather(by, route.gather.quiet, route.gather.at_most)
+
+
+def _key(name: str, template: Template, scope: Scope) -> str:
+    """Render a template that tells events apart; ``name`` is its key in routes.yaml, for the error's message."""
+    try:
+        return template.render_any(scope)
+    except RenderingRefused as exc:
+        raise type(exc)(f"{name}: {exc}") from exc
 
 
 def _gathered_names(event: AmlEvent, gathered: GatheredRun | None) -> Scope:

@@ -268,6 +268,8 @@ def _text(expression: Expression, value: object) -> str:
             raise MissingValue(f"'{expression.text}' has no value in this event")
         case list():
             raise MissingValue(f"'{expression.text}' is a list, not a single value; write join(',', …)")
+        case float():
+            raise MissingValue(f"'{expression.text}' is not a finite number")
         case _:
             kind = "an object" if isinstance(value, dict) else f"of type {type(value).__name__}"
             raise MissingValue(f"'{expression.text}' is {kind}, not a single value")

@@ -254,7 +254,10 @@ def test_the_case_of_the_account_does_not_count(text: Text) -> None:
     [
         ({"url": None, "contentLength": None}, "'contentLength' is missing; 'url' is missing"),
         ({"url": "ftp://x", "subject": "x"}, "neither the subject nor 'url' of a BlobCreated event names a container"),
-        ({"contentLength": "much"}, "'contentLength' must be a number"),
+        ({"contentLength": "much"}, "'contentLength' must be a finite number"),
+        ({"contentLength": "NaN"}, "'contentLength' must be a finite number"),
+        ({"contentLength": "-Infinity"}, "'contentLength' must be a finite number"),
+        ({"contentLength": "1e400"}, "'contentLength' must be a finite number"),
         ({"eTag": ["x"]}, "'eTag' must be a string"),
     ],
 )
@@ -267,7 +270,7 @@ def test_incomplete_data(text: Text, data: dict[str, Any], problem: str) -> None
         meaning(json.dumps(document))
 
 
-@pytest.mark.parametrize("size", ["1e400", -1, 0.5, 2**70])
+@pytest.mark.parametrize("size", ["1e300", -1, 0.5, 2**70])
 def test_an_odd_size_is_kept(text: Text, size: str | float) -> None:
     assert occurrence(text("a.csv", contentLength=size)).names["size"] == float(size)
 

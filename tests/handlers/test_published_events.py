@@ -129,7 +129,11 @@ def test_a_version_may_be_a_whole_number_with_a_fraction(text: Text) -> None:
         ),
         ("ModelRegistered", {"ModelName": "m", "ModelVersion": {}}, "modelVersion' must be a string or a whole number"),
         ("RunCompleted", {"runId": ["r"]}, "runId' must be a string or a whole number"),
-        ("DatasetDriftDetected", {"RunId": "r", "DriftCoefficient": "null"}, "driftCoefficient' must be a number"),
+        (
+            "DatasetDriftDetected",
+            {"RunId": "r", "DriftCoefficient": "null"},
+            "driftCoefficient' must be a finite number",
+        ),
     ],
 )
 def test_a_fault_is_reported_once(text: Text, name: str, data: dict[str, Any], problem: str) -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from shared.durations import duration_text, parse_duration, short_duration
+from shared.errors import first_line
 from shared.lazy import Lazy
 from shared.telemetry import Decision, Outcome, log_decision
 from shared.version import VERSION
@@ -72,6 +73,17 @@ def test_durations_are_read_and_written_in_the_same_notation() -> None:
     for text, seconds in lengths.items():
         read = parse_duration(text)
         assert parse_duration(duration_text(read)) == read == timedelta(seconds=seconds)
+
+
+def test_a_duration_of_nothing_is_too_short() -> None:
+    with pytest.raises(ValueError, match=r"^must be longer than 0s; write"):
+        parse_duration("0h0m")
+
+
+def test_the_first_line_of_another_programs_message() -> None:
+    assert first_line("\n It broke. \nHere: …") == "It broke"
+    assert first_line(" \n") == ""
+    assert len(first_line("x" * 1_000)) == 300
 
 
 @pytest.mark.parametrize("text", ["", "6", "h", "6 h", "6H", "0s", "-1h", "1m1h", "1.5h", "100000d"])

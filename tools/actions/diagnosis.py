@@ -11,7 +11,7 @@ from shared.azure_devops.client import PipelinesClient
 from shared.clock import utc_now
 from shared.composition import credential, identity_factory, open_store, open_store_to_read, wait_keys
 from shared.credentials import Credential, Secret
-from shared.errors import ConfigurationError, NextstageError
+from shared.errors import ConfigurationError, InvalidSettings, NextstageError
 from shared.http.transport import RequestsTransport
 from shared.journal.backends import backend_of
 from shared.journal.journal import Journal
@@ -154,10 +154,16 @@ def _routes_and_journal(installation: Installation) -> Generator[CheckResult, No
 
 def _routes(installation: Installation) -> Generator[CheckResult, None, RouteTable | None]:
     name = installation.settings.routes_file.name
+
+    def read() -> RouteTable:
+        if problem := installation.resume_problem:
+            raise InvalidSettings(problem)
+        return installation.configuration.routes
+
     return (
         yield from _tried(
             "routes",
-            lambda: installation.configuration.routes,
+            read,
             lambda routes: f"{name}: {table_words(routes)}",
             _CORRECT_ROUTES,
         )

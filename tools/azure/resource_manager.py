@@ -27,6 +27,7 @@ from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core.policies import ARMAutoResourceProviderRegistrationPolicy, ARMChallengeAuthenticationPolicy
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
+from shared.errors import first_line
 from shared.version import VERSION
 from tools.azure.policies import Encryption, OneHost, Retries
 from tools.errors import CommandFailed
@@ -225,7 +226,7 @@ def _said(request: HttpRequest) -> Iterator[None]:
         response = exc.response
         if response is None:  # the credential has no token
             # Output that the library does not understand may contain a token.
-            why = re.sub("(Unexpected output from [^:]*):.*", r"\1", _first_line(exc)).rstrip(".")
+            why = re.sub("(Unexpected output from [^:]*):.*", r"\1", first_line(str(exc)))
             reason = f"there is no token for it: {why}; sign in with 'azd auth login' or 'az login'"
             raise ResourceManagerError(_words(request), reason) from exc
         codes, reasons = _causes(exc)
@@ -234,7 +235,7 @@ def _said(request: HttpRequest) -> Iterator[None]:
         reason = " ".join(dict.fromkeys(reasons)) or (status and exc.reason) or "it failed, and no reason is given"
         raise ResourceManagerError(_words(request), reason, status=status, codes=codes) from exc
     except (AzureError, ValueError, *_OF_NONSENSE) as exc:
-        what = _first_line(exc) or type(exc).__name__
+        what = first_line(str(exc)) or type(exc).__name__
         reason = f"no usable answer: {what}; {_CHECK_NETWORK}"
         raise ResourceManagerError(_words(request), reason) from exc
 
@@ -261,10 +262,6 @@ def _error_code(response: HttpResponse) -> str:
 
 def _words(request: HttpRequest) -> str:
     return f"{request.method} {request.url.split('?')[0].split('/', 3)[-1]}"
-
-
-def _first_line(exc: Exception) -> str:
-    return next((line.strip() for line in str(exc).splitlines() if line.strip()), "")[:300]
 
 
 def _document(response: HttpResponse) -> dict[str, Any]:

@@ -36,11 +36,11 @@ def check_routes(
 ) -> None:
     """Report every mistake in routes.yaml.
 
-    An error keeps the app from starting. A warning is probably a mistake: a condition that can never be true, a
-    placeholder that never finds a value, a route that requests the same run as another route, a loop without a
-    cooldown, or an environment value that is not set here. If the pipeline's YAML is next to routes.yaml, as
-    pipelines/NAME.yml, the route's parameters are compared with the parameters that it declares. It is an error if the
-    value of a placeholder would be parsed as YAML.
+    An error keeps the app from starting. A warning is probably a mistake: a condition that can never be true, a string
+    that a name never has, a placeholder that never finds a value, a route that requests the same run as another route,
+    a loop without a cooldown, or an environment value that is not set here. If the pipeline's YAML is next to
+    routes.yaml, as pipelines/NAME.yml, the route's parameters are compared with the parameters that it declares. It is
+    an error if the value of a placeholder would be parsed as YAML.
 
     Each finding is one line, as compilers print them (FILE:LINE:COLUMN: error: TEXT), followed by a suggestion. A
     warning without "may" is certain. A remark names each setting here that is probably misspelled. The command only

@@ -68,7 +68,7 @@ def explain_events(
 
     The decision is made by the app's own code, with the routes.yaml on this machine. Nothing is sent or changed. Azure
     DevOps is not contacted: if a route gives its pipeline by name, the id is shown as `{id of NAME}`. If the app runs
-    another routes.yaml, the command says so.
+    another routes.yaml, or could not start with this one, the command says so.
     """
     installation, console = installation_of(context).with_routes(routes), Console()
     names = [each.name for each in installation.configuration.routes.routes]
@@ -86,6 +86,8 @@ def explain_events(
     else:
         for each in explained:
             view.show(console, each, installation.authorization_scheme, explainer.now)
+    if problem := installation.resume_problem:
+        console.note(f"the app does not start here: {problem}")
     if routes is None and (remark := other_routes(installation)):
         console.note(remark)
     if not collected.letters:

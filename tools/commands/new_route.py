@@ -62,7 +62,8 @@ ParametersOption = Annotated[
         "--parameter",
         "-p",
         metavar="NAME[=VALUE]",
-        help="A parameter of the pipeline: run_id is short for runId='{{ run_id }}'. May be repeated; - for none.",
+        help="A parameter of the pipeline: run_id is short for runId='{{ run_id }}'. An object or a list is JSON: "
+        """config='{"run": "{{ run_id }}"}'. May be repeated; - for none.""",
     ),
 ]
 NameOption = Annotated[

@@ -68,8 +68,9 @@ def run_cases(
     outcome, pipeline and parameters. The app's own code decides, with an empty journal. A mistake in the file is
     reported with its line, and no case is run then. docs/routes.md describes the format.
 
-    Afterwards, the command warns about each route that no case matches, and about each part of a condition that no
-    case makes true, or false. `./manage.py new-route` writes a case for each route that it makes.
+    Afterwards, the command warns about each route that no case matches. On the other routes, it warns about each part
+    of a condition that no case makes true, or false. `./manage.py new-route` writes a case for each route that it
+    makes.
     """
     installation, console = installation_of(context).with_routes(routes), Console()
     table_file = installation.settings.routes_file

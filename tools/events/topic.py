@@ -8,6 +8,7 @@ Source: Event Grid docs, event-schema and post-to-custom-topic.
 from collections.abc import Callable
 from typing import Any, Final
 
+from shared.errors import first_line
 from tools.errors import CommandFailed
 from tools.events.documents import Document, Schema, event_name, schema_of
 from tools.events.endpoints import cause_of
@@ -46,7 +47,7 @@ def publish(endpoint: str, key: str, make_identity: Callable[[], Any], event: Do
     except HttpResponseError as exc:
         # If there is no such topic, the library raises its own error without a status.
         status = _NOT_FOUND if isinstance(exc, ResourceNotFoundError) else exc.status_code
-        reason = next(iter(str(exc.message).splitlines()), "")
+        reason = first_line(str(exc.message))
         why = f"HTTP {status}: {reason}; {_ADVICE.get(status, _OTHER_ADVICE)}"
         if status is None:  # the identity issued no token
             advice = f"sign in with 'az login', or set {KEY_VARIABLE}"

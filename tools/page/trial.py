@@ -87,7 +87,7 @@ def evaluate(installation: Installation, text: str, condition: str) -> Result:
             explainer = Explainer(installation, None, installation.clock())
             try:
                 explained = [explainer.explain(letter) for letter in letters]
-                problems = [explainer.journal_problem, other_routes(installation)]
+                problems = [explainer.journal_problem, other_routes(installation), installation.resume_problem]
             except ConfigurationError as exc:
                 return Result("the routes cannot be used", tuple(masked(str(exc)).splitlines()))
             if total > len(letters):

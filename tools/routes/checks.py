@@ -132,7 +132,8 @@ def _not_given(reading: Reading, route: Route, file: str, found: _Declared) -> I
     for name, parameter in found.items():
         if parameter.default is None and name not in given:
             message = f"{file} requires this parameter; {_THEN}"
-            advice = "set it under 'parameters', or declare a default in the file"
+            example = f""", such as {parameter.name}: {{"id": "{{{{ … }}}}"}}""" if parameter.type == "object" else ""
+            advice = f"set it under 'parameters'{example}, or declare a default in the file"
             place = place_of(reading, route.name, "parameters")
             yield warning(place, Rule.MISSING_PARAMETER, parameter.name, message, advice)
 

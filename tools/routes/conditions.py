@@ -4,8 +4,9 @@ Each name has a finite list of representative values: every literal in the condi
 the literals, which the conditions cannot distinguish from their neighbors. jmespath evaluates the conditions on all
 combinations. The representatives cover every value: a condition that is true for none of them is never true.
 
-For functions and rarer expressions, only the kind of the result is known. They are evaluated as well when the search
-is for values that make a condition true. Such values are a proposal and must be checked on a real event.
+For rarer expressions, and for functions of names that may have any value, only the kind of the result is known. They
+are evaluated as well when the search is for values that make a condition true. Such values are a proposal and must be
+checked on a real event.
 """
 
 import math
@@ -18,7 +19,7 @@ from typing import Any, Final
 from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
 
-from shared.routing.expression_tree import NARROWING, Tree, nodes, value_at
+from shared.routing.expression_tree import NARROWING, Tree, free_paths, nodes, value_at
 from shared.routing.templates import is_true
 from tools.routes.event_values import Options, Path, options
 from tools.routes.possible_values import (
@@ -113,6 +114,14 @@ def kinds(tree: Tree, known: Known) -> frozenset[Kind]:
     """Return the kinds of values that an expression may give; none if it always fails."""
     answers = _answers([tree], known, kind_of, (*Kind, FAILED))
     return frozenset(answer for (answer,) in answers if isinstance(answer, Kind))
+
+
+def on_scope(tree: Tree) -> Iterator[Tree]:
+    """Yield an expression and the parts of it that are evaluated on the same scope."""
+    yield tree
+    for child in tree["children"][:1] if tree["type"] in NARROWING else tree["children"]:
+        if isinstance(child, dict) and tree["type"] != "expref":
+            yield from on_scope(child)
 
 
 def path_of(tree: Tree) -> Path | None:
@@ -249,13 +258,20 @@ class _Search:
             return self._field(path, self._known.options(path))
         if kind in {*_CONNECTIVES, "comparator", "literal"}:
             return {**tree, "children": [self._prepared(child) for child in children]}
-        if self._start is None:
+        if self._start is None and not self._is_finite(tree):
             return self._field((str(tree),), self._result(tree))
         if kind == "expref":
             return tree
         on_scope = 1 if kind in NARROWING else len(children)
         prepared = [self._prepared(child) if isinstance(child, dict) else child for child in children[:on_scope]]
         return {**tree, "children": [*prepared, *children[on_scope:]]}
+
+    def _is_finite(self, tree: Tree) -> bool:
+        """Return whether all values that the expression may use are known, so that it can be evaluated on each."""
+        if any(node["type"] in {"current", "expref"} for node in nodes(tree)):
+            return False
+        paths = [path for path, _ in free_paths(tree)]
+        return all(isinstance(option, Exactly) for path in paths for option in self._known.options(path))
 
     def _field(self, path: Path, found: Options) -> Tree:
         self._options[path] = found

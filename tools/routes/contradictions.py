@@ -7,10 +7,11 @@ from typing import Final
 
 from jmespath.functions import Functions
 
-from shared.routing.expression_tree import NARROWING, Tree, free_paths, operands
+from shared.routing.expression_tree import Tree, free_paths, operands
 from shared.suggestion import suggestion
-from tools.routes.conditions import Known, kinds, may_be_true, path_of, refused_argument
+from tools.routes.conditions import Known, kinds, may_be_true, on_scope, path_of, refused_argument, truths
 from tools.routes.event_values import Options, Path
+from tools.routes.forms import compared
 from tools.routes.possible_values import NULL, Exactly, Kind, Some, kind_of
 
 _MAX_NAMED: Final = 6
@@ -35,13 +36,13 @@ def why_never(text: str, tree: Tree, known: Known) -> str:
         case "subexpression" if tree["children"][0]["type"] == "not_expression":
             rest = text.strip().removeprefix("!")
             return f"'!' binds more tightly than '.', so this looks up a name in a boolean; write !({rest})"
-    return _wrong_call(tree, known)
+    return _wrong_call(tree, known) or _never_searched(tree, known)
 
 
 def wrong_kinds(text: str, tree: Tree, known: Known) -> Iterator[tuple[str, str, str]]:
-    """Yield each comparison that never holds or always does, and each call that always fails, because of its kinds.
+    """Yield each comparison that never holds or always does, and each call that never holds or always fails.
 
-    Each is its text, what is wrong, and what would be right.
+    The reason is a kind, or that a name has only few values. Each is its text, what is wrong, and what would be right.
     """
     inner = operands(text, tree)
     if tree["type"] == "comparator":
@@ -49,12 +50,16 @@ def wrong_kinds(text: str, tree: Tree, known: Known) -> Iterator[tuple[str, str,
         common = kinds(left, known) & kinds(right, known)
         is_equality = tree["value"] in _EQUALITIES
         if reason := _comparison(tree, inner, known):
-            if not (common - {Kind.NULL} if is_equality else common & _ORDERED):
-                yield text, f"{'always' if tree['value'] == 'ne' else 'never'} holds", reason
+            always = tree["value"] == "ne"
+            is_certain = truths([tree], known) == {(True,)} if always else not may_be_true(tree, known)
+            if is_certain or not (common - {Kind.NULL} if is_equality else common & _ORDERED):
+                yield text, f"{'always' if always else 'never'} holds", reason
         elif not is_equality and common == {Kind.STRING}:
             yield from _numbers_as_strings(text, inner)
     elif not inner and (reason := _wrong_call(tree, known)):
         yield text, "always fails, so it parks the events for which it is evaluated", reason
+    elif (reason := _never_searched(tree, known)) and not may_be_true(tree, known):
+        yield text, "never holds", reason
     for part_text, part in inner:
         yield from wrong_kinds(part_text, part, known)
 
@@ -64,15 +69,6 @@ def _numbers_as_strings(text: str, sides: list[tuple[str, Tree]]) -> Iterator[tu
         if other["type"] == "literal" and is_number(other["value"]):
             message = "may not be meant: strings are compared character by character, so '10' comes before '9'"
             yield text, message, f"write to_number({side}), and `{other['value']}` in backquotes"
-
-
-def _calls(tree: Tree) -> Iterator[Tree]:
-    """Yield the calls of functions that are evaluated on the scope of the expression."""
-    if tree["type"] == "function_expression":
-        yield tree
-    for child in tree["children"][:1] if tree["type"] in NARROWING else tree["children"]:
-        if isinstance(child, dict) and tree["type"] != "expref":
-            yield from _calls(child)
 
 
 def _wrong_part(tree: Tree, parts: list[tuple[str, Tree]], known: Known) -> str:
@@ -102,11 +98,8 @@ def _comparison(tree: Tree, sides: list[tuple[str, Tree]], known: Known) -> str:
 
 
 def _allowed_values(text: str, found: Options, wanted: Set[Kind], value: object, *, is_equality: bool) -> str:
-    exact = [option.value for option in found if isinstance(option, Exactly)]
-    if exact and len(exact) == len(found) <= _MAX_NAMED and all(isinstance(each, str) for each in exact):
-        near = suggestion(value, exact) if isinstance(value, str) else ""
-        is_near = near.startswith("did you mean")
-        return f"{text} is {_listed([repr(each) for each in exact])}" + (f"; {near}" if is_near else "")
+    if reason := _few_values(text, found, value):
+        return reason
     wanted = wanted - {Kind.NULL}
     given = kind_of(value)
     if given in wanted or not wanted or given is Kind.NULL:
@@ -121,12 +114,29 @@ def _allowed_values(text: str, found: Options, wanted: Set[Kind], value: object,
     return f"{text} is {_listed(sorted(wanted))}, but the literal is {given}{advice}"
 
 
+def _few_values(text: str, found: Options, value: object) -> str:
+    """Return which strings a name may be, and which one was probably meant; empty if it may be anything else."""
+    exact = [option.value for option in found if isinstance(option, Exactly)]
+    if not exact or not len(exact) == len(found) <= _MAX_NAMED or not all(isinstance(each, str) for each in exact):
+        return ""
+    near = suggestion(value, exact) if isinstance(value, str) else ""
+    is_near = near.startswith("did you mean")
+    return f"{text} is {_listed([repr(each) for each in exact])}" + (f"; {near}" if is_near else "")
+
+
 def _below_a_string(path: Path, known: Known) -> str:
     """Return why a path that leads below a tag finds nothing; empty if it does not."""
     top, *names = path
     if not names[1:] or known.options(path) != (NULL,) or Some(Kind.STRING) not in known.options(path[:2]):
         return ""
     return f'the values of {top} are strings, which have no names; for a key with dots, write {top}."{".".join(names)}"'
+
+
+def _never_searched(tree: Tree, known: Known) -> str:
+    """Return the few values that a name has, if the expression searches for a string in it, or for it in a list."""
+    found = ((path_of(name), value) for name, value, *_ in compared(tree) if tree["type"] == "function_expression")
+    reasons = (_few_values(".".join(path), known.options(path), value) for path, value in found if path is not None)
+    return next(filter(None, reasons), "")
 
 
 def is_number(value: object) -> bool:
@@ -139,7 +149,8 @@ def is_number(value: object) -> bool:
 
 def _wrong_call(tree: Tree, known: Known) -> str:
     """Return why a call in an expression always fails; empty if none does."""
-    return next((reason for call in _calls(tree) if (reason := _wrong_argument(call, known))), "")
+    calls = (part for part in on_scope(tree) if part["type"] == "function_expression")
+    return next((reason for call in calls if (reason := _wrong_argument(call, known))), "")
 
 
 def _wrong_argument(call: Tree, known: Known) -> str:

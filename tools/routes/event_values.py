@@ -9,9 +9,9 @@ from typing import Final
 
 from handlers import event_type
 from shared.events.event import CLOUD_EVENTS_SCHEMA, EVENT_GRID_SCHEMA
-from shared.events.event_type import Name
+from shared.events.event_type import Form, Name
 from shared.events.runs import STEP_RUN_TYPE
-from tools.routes.possible_values import ANYTHING, BOOLEANS, NULL, SOME_NUMBER, Exactly, Kind, Option, Some
+from tools.routes.possible_values import ANYTHING, BOOLEANS, NULL, Exactly, Kind, Option, Some
 
 Options = tuple[Option, ...]
 Path = tuple[str, ...]
@@ -22,7 +22,7 @@ _OBJECT: Final[Options] = (Some(Kind.OBJECT),)
 _TAG: Final[Options] = (*_ANY_STRING, NULL)
 _OF_KIND: Final[Mapping[str, Options]] = {
     "object": _OBJECT,
-    "number": SOME_NUMBER,
+    "number": (Some(Kind.NUMBER),),
     "boolean": BOOLEANS,
     "list": (Some(Kind.LIST),),
 }
@@ -33,6 +33,9 @@ _ENVELOPE: Final[Mapping[str, Options]] = {
     "schema": (Exactly(EVENT_GRID_SCHEMA), Exactly(CLOUD_EVENTS_SCHEMA)),
     **dict.fromkeys(("time", "subscription_id", "resource_group", "workspace"), _TAG),
 }
+_ENVELOPE_FORMS: Final = dict.fromkeys(
+    ("subscription_id", "resource_group", "workspace"), Form("as a name alone", lambda text: text.rpartition("/")[2])
+)
 
 
 def options(event: str, path: Path, *, with_children: bool) -> Options:
@@ -57,6 +60,14 @@ def options(event: str, path: Path, *, with_children: bool) -> Options:
         steps = (STEP_RUN_TYPE,)
         return tuple(replace(one, excluded=one.excluded + steps) if isinstance(one, Some) else one for one in found)
     return found
+
+
+def form_of(event: str, path: Path) -> Form | None:
+    """Return how the strings at a path are written; None if in any way."""
+    if path[0] == "event":
+        return _ENVELOPE_FORMS.get(".".join(path[1:]))
+    declared = event_type(event).names.get(path[0])
+    return None if declared is None or path[1:] else declared.form
 
 
 def _declared_options(name: Name) -> Options:

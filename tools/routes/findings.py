@@ -24,6 +24,7 @@ class Rule(StrEnum):
     LITERAL_TEXT = "literal-text"
     NEVER_MATCHES = "never-matches"
     WRONG_KIND = "wrong-kind"
+    WRONG_FORM = "wrong-form"
     ALWAYS_TRUE = "always-true"
     ALWAYS_PARKS = "always-parks"
     SHADOWED = "shadowed"

@@ -42,7 +42,7 @@ class NewRoute:
     """The answers to the questions.
 
     :param when: a condition, or an empty string for every event of the type.
-    :param parameters: the templates of the parameters by name.
+    :param parameters: the templates of the parameters by name. JSON is an object or a list.
     """
 
     name: str
@@ -59,7 +59,7 @@ class NewRoute:
         lines.append(f"pipeline: {_scalar(self.pipeline)}")
         if self.parameters:
             lines.append("parameters:")
-            lines += [f"  {name}: {json.dumps(text, ensure_ascii=False)}" for name, text in self.parameters.items()]
+            lines += [f"  {name}: {_yaml(text)}" for name, text in self.parameters.items()]
         return lines
 
 
@@ -101,15 +101,33 @@ def _from_example(part: str, event: str) -> str:
 def parameter(answer: str, event: str) -> tuple[str, str]:
     """Return the name and template of a parameter: ``run_id`` is short for ``runId={{ run_id }}``.
 
+    The template may be a JSON object or list with placeholders in its strings, which are checked with the whole route.
+
     :raises CommandFailed: the answer has neither form, or its placeholder is invalid.
     """
     if found := _PARAMETER.fullmatch(answer):
-        return found[1], _valid(parse_template, found[2].strip(), event)
+        text = found[2].strip()
+        return found[1], text if _json_value(text) is not None else _valid(parse_template, text, event)
     if not _NAME.fullmatch(answer):
         raise CommandFailed(f"'{answer}' is neither a name such as run_id nor NAME=VALUE")
     first, *others = answer.rpartition(".")[2].split("_")
     name = first + "".join(word.capitalize() for word in others)
     return name, _valid(parse_template, f"{{{{ {answer} }}}}", event)
+
+
+def _json_value(text: str) -> Any:
+    """Return the object or list that a template is written as; None if it is other text."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict | list) else None
+
+
+def _yaml(text: str) -> str:
+    """Return a template in the form in which routes.yaml has it: in double quotes, or as an object or a list."""
+    value = _json_value(text)
+    return json.dumps(text if value is None else value, ensure_ascii=False)
 
 
 def with_item(text: str, key: str, lines: Sequence[str]) -> str:
@@ -164,26 +182,28 @@ def pipeline_text(route: NewRoute, *, with_check: bool) -> str:
     """
     lines = [f"# Queued by the route {route.name}.", "trigger: none", "pr: none", ""]
     if route.parameters:
-        lines += ["parameters:", *(line for name in route.parameters for line in _declared(name)), ""]
+        lines += ["parameters:", *(line for each in route.parameters.items() for line in _declared(*each)), ""]
     lines += _JOB
     if not route.parameters:
         return "\n".join([*lines, _REPLACE, "          - bash: echo 'queued by nextstage'", ""])
-    values = {name: f"${{{{ parameters.{name} }}}}" for name in route.parameters}
-    if with_check:
+    texts = [name for name, text in route.parameters.items() if _json_value(text) is None]
+    values = {name: f"${{{{ convertToJson(parameters.{name}) }}}}" for name in route.parameters}
+    values |= {name: f"${{{{ parameters.{name} }}}}" for name in texts}
+    if with_check and texts:
         lines += [
             "          - template: templates/stage-parameters.yml",
             "            parameters:",
             "              values:",
         ]
-        lines += [f"                {name}: {value}" for name, value in values.items()]
+        lines += [f"                {name}: {values[name]}" for name in texts]
     lines += [_REPLACE, _IN_ENV, "          - bash: env | grep ^VALUE_", "            env:"]
     lines += [f"              VALUE_{name}: {value}" for name, value in values.items()]
     return "\n".join([*lines, ""])
 
 
-def _declared(name: str) -> Iterator[str]:
+def _declared(name: str, text: str) -> Iterator[str]:
     yield f"  - name: {name}"
-    yield "    type: string"
+    yield f"    type: {'string' if _json_value(text) is None else 'object'}"
 
 
 def changes(event: str, document: Mapping[str, Any]) -> dict[str, Any]:

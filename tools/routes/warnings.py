@@ -16,6 +16,7 @@ from shared.suggestion import suggestion
 from tools.routes.conditions import FAILED, Known, kinds, truths
 from tools.routes.contradictions import why_never, wrong_kinds
 from tools.routes.findings import Finding, Rule, place_of, warning
+from tools.routes.forms import wrong_forms
 from tools.routes.possible_values import Kind
 
 _NO_CONDITION: Final[Tree] = {"type": "literal", "value": True, "children": []}
@@ -49,6 +50,7 @@ def condition_warnings(reading: Reading) -> Iterator[Finding]:
         place, known = place_of(reading, route.name, "when"), known_of(route)
         answers = {answer for (answer,) in truths([tree], known)}
         wrong = list(wrong_kinds(text, tree, known))
+        yield from (warning(place, Rule.WRONG_FORM, *each) for each in wrong_forms(tree, known))
         if answers == {True}:
             advice = wrong[0][2] if wrong else "leave 'when' out, or compare something"
             yield warning(place, Rule.ALWAYS_TRUE, text, "is always true", advice)
@@ -71,13 +73,15 @@ def template_warnings(reading: Reading) -> Iterator[Finding]:
             for part in template.parts:
                 if not isinstance(part, Expression):
                     continue
-                if kinds(part.tree, known_of(route)) <= _NEVER_A_VALUE:
+                place, known = place_of(reading, *path), known_of(route)
+                yield from (warning(place, Rule.WRONG_FORM, *each) for each in wrong_forms(part.tree, known))
+                if kinds(part.tree, known) <= _NEVER_A_VALUE:
                     message = "never finds a single value, so the route parks every event that it matches"
-                    advice = why_never(part.text, part.tree, known_of(route)) or _single(part, known_of(route))
-                    yield warning(place_of(reading, *path), Rule.ALWAYS_PARKS, part.text, message, advice)
+                    advice = why_never(part.text, part.tree, known) or _single(part, known)
+                    yield warning(place, Rule.ALWAYS_PARKS, part.text, message, advice)
                 else:
-                    wrong = wrong_kinds(part.text, part.tree, known_of(route))
-                    yield from (warning(place_of(reading, *path), Rule.WRONG_KIND, *each) for each in wrong)
+                    wrong = wrong_kinds(part.text, part.tree, known)
+                    yield from (warning(place, Rule.WRONG_KIND, *each) for each in wrong)
 
 
 def pair_warnings(reading: Reading) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from azure.core.pipeline.policies import ContentDecodePolicy
 from azure.data.tables import TableClient, TableEntity, UpdateMode
 
 from shared.clock import Clock
+from shared.errors import first_line
 from shared.http.azure_transport import PooledTransport
 from shared.http.clock_offset import ClockOffset
 from shared.journal.tables.connection import DEVELOPMENT_STORAGE, account_key, is_development_storage, is_endpoint
@@ -34,7 +35,6 @@ READ_SECONDS: Final = 4.0
 # Timeouts and throttling: a repeated request may succeed. The same applies to any 5xx.
 _REFUSAL_STATUSES: Final = range(300, 500)
 _RETRYABLE_STATUSES: Final = frozenset({408, 429})
-_MAX_REASON: Final = 300
 _SENT_AT: Final = "nextstage_sent_at"
 
 # The answer to a batch is parsed outside azure-core's pipeline, so the parser's exceptions are not translated to
@@ -234,7 +234,7 @@ def _reason(exc: BaseException) -> str:
             break
         exc = inner
     said = _error_in_body(exc).get("message", {}).get("value") or str(exc)
-    return f"{type(exc).__name__}: {next(iter(said.splitlines()), '')}"[:_MAX_REASON]
+    return f"{type(exc).__name__}: {first_line(said)}"
 
 
 def _error_in_body(exc: BaseException) -> dict[str, Any]:

@@ -236,6 +236,11 @@ class TestDecipher:
         with pytest.raises(RequestRefused, match=r"\A.{1,600}\Z"):
             read_document(response(400, refusal("a\nb\r\n" + "x" * 5000)))
 
+    def test_advice_follows_the_servers_message_without_its_period(self) -> None:
+        for status, error in [(401, CredentialRejected), (403, PermissionDenied)]:
+            with pytest.raises(error, match=f"HTTP {status}.*: No, never; "):
+                read_document(response(status, refusal("No, never. \n")))
+
     @given(st.integers(100, 599), st.binary(), st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text()))
     def test_any_answer_is_a_document_or_one_of_our_errors(
         self, status: int, body: bytes, headers: dict[str, str]

@@ -86,7 +86,7 @@ def test_a_route_may_gather() -> None:
         ("{ quiet: 10m }", "has no 'at_most'; write {quiet: 10m, at_most: 2h}"),
         ("{}", "has no 'quiet' and no 'at_most'; write {quiet: 10m, at_most: 2h}"),
         ("10m", "must be a mapping of keys to values; write {quiet: 10m, at_most: 2h}"),
-        ("{ quiet: ten, at_most: 2h }", "'ten' is not a duration"),
+        ("{ quiet: ten, at_most: 2h }", "is not a duration"),
         ("{ quiet: 1m, at_most: 31d }", "must be at most 30 days"),
         ("{ quiet: 2h, at_most: 10m }", "is shorter than 'quiet'"),
         ("{ quiet: 1m, at_most: 2m, per: x }", "gather has no such key; known: at_most, by, quiet"),
@@ -287,7 +287,7 @@ def test_a_file_that_is_nested_too_deeply_is_one_problem(bracket: str) -> None:
         ),
         *((f"event: nextstage.{name}", "5: is an event of nextstage") for name in ("Canary", "run.queued")),
         *(
-            (f"event: {name}", "5: is not an event type, nor a full type such as ")
+            (f"event: {name}", "5: is not an event type, nor a full type, which has a dot, such as ")
             for name in ("landed", "a b.c", ".a", "a.", "a..b")
         ),
         ("pipeline: ''", "6: is empty"),
@@ -319,7 +319,8 @@ def test_a_file_that_is_nested_too_deeply_is_one_problem(bracket: str) -> None:
         ("organization_url: 'https://[x'", "7: is not a URL"),
         ("organization_url: 'https://a:99999/b'", "7: is not a URL"),
         ("organization_url: https://dev.azure.com/contoso?x=1", "7: must not contain a user name"),
-        ("cooldown: soon", "7: 'soon' is not a duration; write '90s', '30m', '6h', '1h30m' or '2d', 30d at most"),
+        ("cooldown: '0s'", "7: must be longer than 0s; write '90s', '30m', '6h', '1h30m' or '2d', 30d at most"),
+        ("cooldown: soon", "7: is not a duration; write '90s', '30m', '6h', '1h30m' or '2d', 30d at most"),
         ("cooldown: 31d", "7: must be at most 30 days"),
         ("cooldown_key: '{{ run_id }}'", "7: has no effect without 'cooldown'"),
         ("tags: some", "7: must be true or false"),

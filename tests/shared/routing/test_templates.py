@@ -174,7 +174,7 @@ class TestRendering:
 
     @pytest.mark.parametrize(
         ("value", "complaint"),
-        [(None, "has no value"), ([1], "is a list"), ({}, "is an object"), (float("inf"), "is of type float")],
+        [(None, "has no value"), ([1], "is a list"), ({}, "is an object"), (float("inf"), "is not a finite number")],
     )
     def test_what_is_not_a_single_value(self, value: object, complaint: str) -> None:
         with pytest.raises(MissingValue, match=complaint):

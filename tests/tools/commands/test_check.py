@@ -137,7 +137,7 @@ DOUBTFUL = [
     ("RunCompleted", "sum(sum(run_id))", PARKS, "run_id is a string, which sum() does not accept"),
     ("RunCompleted", "keys((`1`).a)", PARKS, "is null, which keys() does not accept"),
     ("DatasetDriftDetected", "drift_coefficient", Rule.ALWAYS_TRUE, "leave 'when' out"),
-    ("ModelRegistered", "model_id == 'a' || model_id != 'a'", Rule.ALWAYS_TRUE, "leave 'when' out"),
+    ("ModelRegistered", "model_id == 'a:1' || model_id != 'a:1'", Rule.ALWAYS_TRUE, "leave 'when' out"),
 ]
 # fmt: on
 
@@ -354,9 +354,11 @@ class TestChain:
 
     def test_a_value_that_an_event_never_has(self) -> None:
         causes = (
-            "causes: [{ event: RunStatusChanged, with: { run_status: Running, experiment_name: x, run_tags.a: 1 } }]"
+            "causes: [{ event: RunStatusChanged, with: { run_status: Running, experiment_name: x, run_tags.a: 1 } }, "
+            "{ event: Microsoft.Storage.BlobCreated, with: { extension: .csv, folder: landing } }]"
         )
         assert [(found.rule, found.text, found.suggestion) for found in findings(route("RunCompleted", causes))] == [
+            (Rule.CAUSE_VALUE, "extension: .csv", "write 'csv'"),
             (Rule.CAUSE_VALUE, "run_status: Running", ""),
             (Rule.CAUSE_VALUE, "run_tags.a: 1", "it is a string; put the value in quotes"),
         ]

@@ -24,7 +24,7 @@ from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.store import NO_TABLE_YET
 from shared.routing.running import announce, running_routes
 from tests.support import ROOT
-from tests.support.builders import run_completed
+from tests.support.builders import GATHERS, run_completed
 from tests.support.canaries import secret
 from tests.support.journal.stores import OpenTables
 from tests.support.polling import wait_until
@@ -344,6 +344,12 @@ class TestSettingsAndRoutes:
         assert first[:2] == ["failed", "routes"]
         assert [len(row) for row in others] == [1, 1]
         assert ["skipped", "Azure DevOps", "needs valid routes"] in result.rows
+
+    def test_a_route_that_gathers_without_a_resume_queue(self, desk: Desk) -> None:
+        desk.routes(GATHERS)
+        expect(found(desk)["routes"], "failed", "'gather' needs a resume queue", "set RESUME_STORAGE")
+        desk.settings = {"RESUME_STORAGE": "sqlite"}
+        expect(found(desk)["routes"], "ok", "1 route", None)
 
     def test_wrong_settings_skip_the_checks_that_need_them(self, desk: Desk) -> None:
         desk.settings = {"JOURNAL_LEASE_SECONDS": "x", "JOURNAL_CONNECTION": "sqlite:"}

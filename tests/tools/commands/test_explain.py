@@ -20,7 +20,7 @@ from shared.journal.records import UNROUTED, State
 from shared.routing.running import announce
 from shared.telemetry import Outcome
 from tests.support import ROOT
-from tests.support.builders import event_text, run_completed
+from tests.support.builders import GATHERS, event_text, run_completed
 from tests.support.payloads import payloads
 from tests.tools.conftest import RIGHT, TRIAGE, Desk, Result
 from tools.actions.explanation import Explainer
@@ -294,6 +294,19 @@ class TestEvents:
 def test_a_folder_without_events(desk: Desk) -> None:
     (desk.folder / "letters").mkdir()
     assert desk.run("explain", "letters") == Result(0, "", "no events were found\n")
+
+
+def test_a_route_that_gathers_without_a_resume_queue(desk: Desk) -> None:
+    """The app does not start, but what the event leads to is known all the same."""
+    desk.routes(GATHERS)
+    needs = "the app does not start here: routes.yaml: 'gather' needs a resume queue"
+    for arguments, words in [((), "would gather"), (("--json",), '"outcome": "would gather"')]:
+        result = desk.run("explain", desk.file(run_completed()), *arguments)
+        assert (result.code, result.err.count("\n")) == (0, 1)
+        assert result.err.startswith(needs)
+        assert words in result.out
+    desk.settings = {"RESUME_STORAGE": "sqlite"}
+    assert desk.run("explain", "event.json").err == ""
 
 
 class TestJournal:

@@ -111,6 +111,35 @@ def test_a_second_route_is_added_to_what_exists(desk: Desk) -> None:
     ]
 
 
+def test_an_object_and_a_list_are_parameters_of_the_type_object(desk: Desk) -> None:
+    made = ["-p", "run_id", "-p", """config={"a": {"run": "of {{ run_id }}", "n": 3}}""", "-p", "regions=[]"]
+    assert desk.run("new-route", "--event", "RunCompleted", "--pipeline", "report", *made).code == 0
+    assert files(desk)["routes.yaml"].endswith(
+        """    parameters:
+      runId: "{{ run_id }}"
+      config: {"a": {"run": "of {{ run_id }}", "n": 3}}
+      regions: []
+"""
+    )
+    parameters = yaml.safe_load(files(desk)["pipelines/report.yml"])["parameters"]
+    assert [each["type"] for each in parameters] == ["string", "object", "object"]
+    environment = files(desk)["pipelines/report.yml"].partition("            env:\n")[2]
+    assert environment == (
+        "              VALUE_runId: ${{ parameters.runId }}\n"
+        "              VALUE_config: ${{ convertToJson(parameters.config) }}\n"
+        "              VALUE_regions: ${{ convertToJson(parameters.regions) }}\n"
+    )
+    assert desk.run("check", "--strict").code == 0
+    assert desk.run("test").code == 0
+
+
+def test_a_required_object_is_shown_as_it_is_written(desk: Desk) -> None:
+    desk.file("parameters: [{name: config, type: object}]\nsteps: []\n", "pipelines/report.yaml")
+    told = desk.run("new-route", "--event", "RunCompleted", "--pipeline", "report")
+    assert told.code == 2
+    assert """set it under 'parameters', such as config: {"id": "{{ … }}"}, or declare""" in told.err
+
+
 def test_a_dry_run_only_shows_the_files(desk: Desk) -> None:
     before = files(desk)
     result = desk.run(*GOLD, "--dry-run", "-p", "-", "--name", "mine")

@@ -8,7 +8,7 @@ import pytest
 
 from shared.routing.condition_parts import Answer, Part
 from tests.support import ROOT
-from tests.support.builders import event_text, run_completed
+from tests.support.builders import GATHERS, event_text, run_completed
 from tests.tools.conftest import Desk
 from tools.actions.explanation_view import document
 from tools.events.samples import sample_files
@@ -134,6 +134,13 @@ class TestEvaluating:
         assert result.summary == "evaluate: matches"
         assert len(result.problems) == 1
         assert "journal.sqlite3" in result.problems[0]
+
+    def test_a_route_that_gathers_without_a_resume_queue(self, desk: Desk) -> None:
+        desk.routes(GATHERS)
+        result = tried(desk, run_completed())
+        assert result.summary == "gathers: would gather"
+        (problem,) = result.problems
+        assert "'gather' needs a resume queue" in problem
 
     def test_any_depth(self, desk: Desk) -> None:
         """Python reads some levels more than what it writes, depending on the stack."""

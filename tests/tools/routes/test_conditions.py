@@ -96,7 +96,8 @@ def outcomes(event: str, text: str, **values: Any) -> str:
         ("ModelDeployed", "model_ids[?@ == 'a']", "TF"),
         ("DatasetDriftDetected", "drift_coefficient > `0.3` && drift_coefficient < `0.2`", "F"),
         ("DatasetDriftDetected", "drift_coefficient > `0.3` && drift_coefficient < `0.4`", "TF"),
-        ("DatasetDriftDetected", "drift_coefficient > `1` || drift_coefficient <= `1`", "TF"),  # NaN is neither
+        ("DatasetDriftDetected", "drift_coefficient > `1` || drift_coefficient <= `1`", "T"),
+        ("DatasetDriftDetected", "data.driftCoefficient > `1` || data.driftCoefficient <= `1`", "TF"),  # NaN is neither
         ("RunCompleted", "run_id > 'a' && run_id < 'b'", "TF"),
         ("RunCompleted", "run_id > 'b' && run_id < 'a'", "F"),
         # Paths that are compared with each other

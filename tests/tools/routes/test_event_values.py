@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from handlers import NAMES
 from shared.events.event import ENVELOPE_NAMES, AmlEvent
 from tests.support.effort import amount
-from tests.support.payloads import payloads
+from tests.support.payloads import SAMPLES, payloads
 from tests.tools.conftest import occurrence_of
-from tools.routes.event_values import options
+from tools.routes.event_values import Path, form_of, options
+from tools.routes.forms import ANY
 from tools.routes.possible_values import ANYTHING, NULL, Exactly, fits
 
 
@@ -33,6 +34,30 @@ def test_every_value_from_a_handler_is_described() -> None:
 
     check()
     assert seen == set(NAMES)
+
+
+def test_every_sample_is_in_the_declared_forms() -> None:
+    seen: set[Path] = set()
+    for raw in SAMPLES:
+        if (found := occurrence_of(raw)) is not None:
+            event, occurrence = found
+            values: dict[Path, Any] = {(name,): value for name, value in occurrence.names.items()}
+            values |= {("event", name): value for name, value in event.envelope().items()}
+            for path, value in values.items():
+                form = form_of(event.name, path)
+                if form is not None and value is not None:
+                    seen.add(path)
+                    assert form.of(value) == value, path
+    assert {("extension",), ("path",), ("etag",), ("model_id",), ("event", "workspace")} <= seen
+
+
+def test_no_form_changes_what_stands_for_any_string() -> None:
+    """What stands for the rest of a string must not cause a finding."""
+    names: list[tuple[str, Path]] = [(event, (name,)) for event, declared in NAMES.items() for name in declared]
+    names += [("RunCompleted", ("event", name)) for name in ENVELOPE_NAMES]
+    forms = [form for event, path in names if (form := form_of(event, path)) is not None]
+    assert len(forms) >= 12
+    assert all(form.of(ANY) == ANY for form in forms)
 
 
 def assert_described(event: AmlEvent, path: tuple[str, ...], value: Any) -> None:

@@ -189,6 +189,90 @@ WARNINGS = {
         route("when: «model_version > '3'", "ModelRegistered"), Rule.WRONG_KIND,
         "may not be meant: strings are compared character by character, so '10' comes before '9'",
         "write to_number(model_version), and `3` in backquotes"),
+    "an extension with a dot": (
+        route("when: «extension == '.csv'", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because extension is written in lower case, without a dot",
+        "write 'csv'"),
+    "an extension in upper case, in a list": (
+        route("when: «contains(['CSV', 'parquet'], extension)", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because extension is written in lower case, without a dot",
+        "write 'csv'"),
+    "an extension in upper case, in a list in backquotes": (
+        route("""when: «contains(`["CSV"]`, extension)""", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because extension is written in lower case, without a dot",
+        "write 'csv'"),
+    "an extension that must not be": (
+        route("when: «name == 'x' || '.CSV' != extension", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because extension is written in lower case, without a dot",
+        "write 'csv'"),
+    "a folder with a slash at its end": (
+        route("when: «folder == 'landing/'", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because folder is written without a slash at its start and end, and not percent-encoded",
+        "write 'landing'"),
+    "the end of a folder with a slash": (
+        route("when: «ends_with(folder, 'landing/')", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because folder is written without a slash at its start and end, and not percent-encoded",
+        "write 'landing'"),
+    "a path with a slash at its start": (
+        route("when: «starts_with(path, '/landing/')", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because path is written without a slash at its start and end, and not percent-encoded",
+        "write 'landing/'"),
+    "a path that is percent-encoded": (
+        route("when: «contains(path, 'raw%20data/')", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because path is written without a slash at its start and end, and not percent-encoded",
+        "write 'raw data/'"),
+    "a path that is a folder": (
+        route("when: «ends_with(path, '/')", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because path is written without a slash at its start and end, and not percent-encoded",
+        ""),
+    "a file's name with its folder": (
+        route("when: «name == 'landing/a.csv'", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because name is written without the folder, and not percent-encoded",
+        "write 'a.csv'"),
+    "a container with a folder": (
+        route("when: «container == 'raw/landing'", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because container is written without a slash",
+        "write 'raw'"),
+    "the URL of an account": (
+        route("when: «account == 'https://contoso.blob.core.windows.net/'", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because account is written without a domain",
+        "write 'contoso'"),
+    "an etag in quotes": (
+        route("""when: «etag == '"0x1"' """, BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because etag is written without quotes",
+        "write '0x1'"),
+    "the API of a file that is still open": (
+        route("when: «api == 'CreateFile'", BLOB_CREATED), Rule.WRONG_FORM,
+        ("may never match, because api is written as FlushWithClose or SftpCommit, since the event of a file that is "
+        "still open is ignored"),
+        "write 'FlushWithClose'"),
+    "the id of a model without its version": (
+        route("when: «model_id == 'fraud'", "ModelRegistered"), Rule.WRONG_FORM,
+        "may never match, because model_id is written with a colon and the version",
+        "write 'fraud:1'"),
+    "the id of a workspace": (
+        route("when: «event.workspace == '/subscriptions/0f/workspaces/train'"), Rule.WRONG_FORM,
+        "may never match, because event.workspace is written as a name alone",
+        "write 'train'"),
+    "an extension with a dot in a placeholder": (
+        route("parameters: { «kind: \"{{ extension == '.csv' && 'table' || 'other' }}\" }", BLOB_CREATED),
+        Rule.WRONG_FORM, "may never match, because extension is written in lower case, without a dot", "write 'csv'"),
+    "a status in lower case, in a part of a condition": (
+        route("when: «run_status == 'failed' || experiment_name == 'train'", "RunStatusChanged"), Rule.WRONG_KIND,
+        "never holds", "run_status is 'Completed', 'Failed' or 'Canceled'; did you mean 'Failed'?"),
+    "a status that is not final must not be": (
+        route("when: «run_status != 'Running' && experiment_name == 'train'", "RunStatusChanged"), Rule.WRONG_KIND,
+        "always holds", "run_status is 'Completed', 'Failed' or 'Canceled'"),
+    "the beginning of a status in lower case": (
+        route("when: «starts_with(run_status, 'fail')", "RunStatusChanged"), Rule.NEVER_MATCHES,
+        "can never be true, so the route never matches",
+        "run_status is 'Completed', 'Failed' or 'Canceled'; did you mean 'Failed'?"),
+    "a list of statuses in lower case, in a part of a condition": (
+        route("when: «contains(['failed'], run_status) || run_id == 'x'", "RunStatusChanged"), Rule.WRONG_KIND,
+        "never holds", "run_status is 'Completed', 'Failed' or 'Canceled'; did you mean 'Failed'?"),
+    "a list of all statuses": (
+        route("when: «contains(['Completed', 'Failed', 'Canceled'], run_status)", "RunStatusChanged"),
+        Rule.ALWAYS_TRUE, "is always true", "leave 'when' out, or compare something"),
     "a number in a tag": (
         route("when: «run_id == 'x' || contains(run_tags.ids, `1`)"), Rule.WRONG_KIND,
         "always fails, so it parks the events for which it is evaluated",
@@ -270,6 +354,7 @@ def test_a_warning(text: str, rule: Rule, message: str, suggestion: str) -> None
         "when: run_tags.approved == 'true' && to_number(run_tags.auc) > `0.9` && run_tags.a != run_id",
         "when: experiment_name == `null` || run_tags.a == `null` || contains([run_tags.a, 'x'], run_id)",
         "when: event.time > '2026-01-01' && run_properties.\"azureml.git.branch\" == 'main' || data.x > `1`",
+        "when: event.type == 'Microsoft.MachineLearningServices.RunCompleted' && run_id == 'x'",
         "when: sum([to_number(run_tags.a), `1`]) > `2` || contains(run_tags.a, '1') || data.runTags.a == `1`",
         "parameters: { a: '{ \"x\": 1 }', b: 'costs 5 $', c: '{team}', d: 'in $HOME', e: '{}', f: '{{ run_id }}$' }",
         r"pipeline: \ml\evaluate",
@@ -296,7 +381,19 @@ def test_the_data_of_any_event_may_be_anything(event: str, lines: str) -> None:
     assert check(route(lines, event), Path("nowhere/routes.yaml"), NAMES, ENVIRONMENT)[1] == []
 
 
-@pytest.mark.parametrize("when", ["folder == '' || extension == ''", "size > `0` && etag == `null`", "account"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        "folder == '' || extension == ''",
+        "size > `0` && etag == `null`",
+        "account",
+        "starts_with(path, 'landing/') && contains(path, '/2026/') && ends_with(path, '/a.CSV') && path != '100%.csv'",
+        "starts_with(folder, 'landing/') || ends_with(folder, '/2026') || contains(folder, '/x/') || folder == 'a/b'",
+        "contains(['csv', 'parquet'], extension) && name != 'A.b.CSV' && starts_with(api, 'CreateFile')",
+        "contains([extension, container], '.csv') || data.files[?extension == '.csv'] || data.extension == '.csv'",
+        "account == 'contoso' && container == '$root' && event.source == '/subscriptions/0f' && event.subject == '/a/'",
+    ],
+)
 def test_conditions_on_blobs(when: str) -> None:
     found = check(route(f"when: {when}", BLOB_CREATED), Path("nowhere/routes.yaml"), NAMES, ENVIRONMENT)[1]
     assert found == []

@@ -189,5 +189,5 @@ def _duration(query: MultiDict[str, str], name: str, problems: list[str]) -> tim
     try:
         return parse_duration(text)
     except ValueError as exc:
-        problems.append(str(exc))
+        problems.append(f"'{text}' {exc}")
         return None

@@ -62,9 +62,9 @@ def _leaves(part: Part) -> Iterator[Part]:
 
 
 def _of_route(route: Route, reading: Reading, matched: set[str], seen: set[tuple[str, str, Answer]]) -> Iterator[Gap]:
-    if route.name not in matched:
+    if route.name not in matched:  # the case that is missing will also give its condition an answer
         yield Gap(reading.places[route.name,], route.name, "", "match")
-    if route.when is not None:
+    elif route.when is not None:
         place = reading.places.get((route.name, "when")) or reading.places[route.name,]
         # What a condition consists of does not depend on the values.
         for text in dict.fromkeys(part.text for part in _leaves(evaluate_parts(route.when, {}))):

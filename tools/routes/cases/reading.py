@@ -226,7 +226,7 @@ def _duration(node: yaml.Node) -> timedelta:
     try:
         return parse_duration(scalar_text(node))
     except ValueError as exc:
-        raise WrongValue("is not a duration; write '90s', '30m', '6h', '1h30m' or '2d'") from exc
+        raise WrongValue(str(exc)) from exc
 
 
 def _outcome(node: yaml.Node) -> str:

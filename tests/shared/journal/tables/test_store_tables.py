@@ -450,7 +450,7 @@ class TestBadAnswers:
             (None, odata(409, "TableBeingDeleted"), 1, "about a minute later"),
             (None, odata(400, "EntityTooLarge"), 1, TOO_LARGE),
             (None, Answer(413, "too large"), 1, "refuses"),
-            (None, odata(400, "NewCode"), 1, r"refuses \(NewCode\): HttpResponseError: No\.; check the setting"),
+            (None, odata(400, "NewCode"), 1, r"refuses \(NewCode\): HttpResponseError: No; check the setting"),
             (5, BUSY, 3, "does not answer"),
             (5, batch(503, "ServerBusy"), 3, "does not answer"),
             (5, batch(204), 3, "does not answer"),
