@@ -9,7 +9,11 @@ from shared.routing.table import RouteTable
 from tools.installation import Installation
 from tools.presentation import counted
 
-ADVICE = "restart the app, or deploy this file"
+ADVICE = (
+    "restart the app, or deploy this file; if apps with different files use this journal, give each app its own "
+    "JOURNAL_CONNECTION"
+)
+"""An app with another file on the same journal replaces the note when it starts, so a restart would not end it."""
 
 
 def other_routes(installation: Installation) -> str:

@@ -408,7 +408,7 @@ class TestTheRoutesOfTheApp:
         expect(self.app(desk)["app"], "ok", f"the app runs this routes.yaml (digest {theirs.digest}, 1 route)", None)
         desk.routes(RIGHT, TRIAGE)
         words = f"the app runs an older routes.yaml (digest {theirs.digest}, 1 route) than this one (digest "
-        expect(self.app(desk)["app"], "warning", words, "restart the app, or deploy this file")
+        expect(self.app(desk)["app"], "warning", words, "; if apps with different files use this journal")
         desk.routes("name: a\nevent: Nope\npipeline: 1")
         expect(self.app(desk)["app"], "skipped", "needs valid routes", None)
 

@@ -27,6 +27,7 @@ from tests.support.canaries import leaks, secret
 from tests.support.services.odd_host import Answer, answering
 from tests.tools.conftest import RIGHT, TRIAGE, WRONG, Desk
 from tools.actions import delivery
+from tools.actions.running_app import ADVICE
 from tools.events.documents import Document
 from tools.events.samples import SAMPLE_NAMES
 from tools.events.webhook import HandshakeFailed, HostUnreachable, Webhook, webhook
@@ -214,7 +215,7 @@ class TestAnAppWithOtherRoutes:
         assert result.err.startswith(
             f"the app runs an older routes.yaml (digest {theirs.digest}, 1 route) than this one ("
         )
-        assert result.err.endswith(", 2 routes); restart the app, or deploy this file\n")
+        assert result.err.endswith(f", 2 routes); {ADVICE}\n")
 
     def test_it_ignores_an_event_that_the_routes_here_ignore_too(
         self, desk: Desk, started: Callable[..., RouteTable]
