@@ -45,6 +45,7 @@ from tests.support.journal.memory_queue import MemoryQueue
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.journal.wrapped_store import Call, WrappedQueue, WrappedStore
 from tests.support.relays import PLAIN, relay_over
+from tools.azure.answers import Answer
 from tools.azure.event_resources import subscriptions
 from tools.azure.plan import Plan
 
@@ -359,7 +360,7 @@ class TestDefaultsOfTheScenario:
 
     def test_event_grid_retries(self) -> None:
         plan = Plan.of({"AML_WORKSPACE_ID": sample.WORKSPACE})
-        for subscription in subscriptions(plan, plan.workspaces[0], {"properties": {}}).values():
+        for subscription in subscriptions(plan, plan.workspaces[0], Answer({}, "")).values():
             policy = subscription["properties"]["retryPolicy"]
             assert policy["eventTimeToLiveInMinutes"] == TIME_TO_LIVE_SECONDS // 60
             assert policy["maxDeliveryAttempts"] == 30  # more attempts than fit into a day

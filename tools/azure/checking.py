@@ -9,10 +9,11 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from shared.clock import Clock
+from tools.azure.answers import Answer, ResourceManagerError
 from tools.azure.connecting import Pauses
 from tools.azure.event_resources import ROLES, watched
 from tools.azure.plan import Plan
-from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.resource_manager import ResourceManager
 from tools.azure.sources import SYSTEM_TOPIC, WORKSPACE, Resource
 from tools.azure.topics import PROVIDERS, find_all
 from tools.errors import CommandFailed
@@ -46,14 +47,14 @@ def check(manager: ResourceManager, plan: Plan, location: str, python: str, say:
 
 
 def _check_rights(
-    manager: ResourceManager, resource: Resource, topic: dict[str, Any] | None, say: Callable[[str], None]
+    manager: ResourceManager, resource: Resource, topic: Answer | None, say: Callable[[str], None]
 ) -> None:
     """Say if the operator may not make the topic of a resource, or event subscriptions on it.
 
     It ends nothing: another person may connect, and rights may be activated only when they are needed. Source: Azure's
     REST API 2022-04-01, Permissions - List For Resource Group.
     """
-    owner = Resource("", resource.subscription, resource.group) if topic is None else watched(topic["id"])
+    owner = Resource("", resource.subscription, resource.group) if topic is None else watched(topic.text("id"))
     kind = SYSTEM_TOPIC if topic is None else owner.type
     needed = [f"{kind}/eventSubscriptions/write", *([f"{kind}/write"] if topic is None else [])]
     try:
@@ -111,7 +112,7 @@ def _check_region(manager: ResourceManager, location: str, python: str, say: Cal
     say(f"the region {location} offers Python {python} on Flex Consumption")
 
 
-def _versions(stacks: list[dict[str, Any]]) -> Iterator[str]:
+def _versions(stacks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for stack in stacks:
         for major in stack["properties"]["majorVersions"]:
             for minor in major["minorVersions"]:
@@ -133,11 +134,11 @@ def check_provider(manager: ResourceManager, subscription: str, say: Callable[[s
     if not subscription:
         return
     try:
-        found = manager.get(f"/subscriptions/{subscription}/providers/{_OF_SUBNETS}", PROVIDERS) or {}
+        found = manager.get(f"/subscriptions/{subscription}/providers/{_OF_SUBNETS}", PROVIDERS)
     except ResourceManagerError as exc:
         say(f"whether the resource provider {_OF_SUBNETS} is registered is not known: {exc}")
         return
-    if found.get("registrationState") != "Registered":
+    if found is None or found.get("registrationState") != "Registered":
         raise CommandFailed(
             f"the resource provider {_OF_SUBNETS}, which the profile private needs for the subnet of the app, is not "
             f"registered in the subscription {subscription}; register it in the portal, on the subscription's page "
@@ -157,8 +158,8 @@ def wait_for_roles(
     path = f"{plan.function_app.group_id}/providers/Microsoft.Authorization/roleAssignments"
     try:
         assigned = manager.list(path, ROLES, filter_=f"principalId eq '{plan.identity}'")
-        made = max(datetime.fromisoformat(each["properties"]["createdOn"]) for each in assigned)
-    except (ResourceManagerError, LookupError, TypeError, ValueError):
+        made = max(datetime.fromisoformat(each.object("properties").text("createdOn")) for each in assigned)
+    except (ResourceManagerError, TypeError, ValueError):
         return  # the resource group is gone, or the roles may not be read
     missing = min((made + _ROLE_AGE - clock()).total_seconds(), _ROLE_AGE.total_seconds())
     if missing > 0:

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from tools.azure import event_resources
 from tools.azure import plan as variables
+from tools.azure.answers import Answer, ResourceManagerError
 from tools.azure.event_resources import ALERTS, CONTRIBUTOR, EVENT_GRID, FUNCTION, LOGS, READER, ROLES, WEB
 from tools.azure.plan import Plan
-from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.resource_manager import ResourceManager
 from tools.azure.sources import Resource
 from tools.azure.topics import Found, find_all, identity_of
 from tools.errors import CommandFailed
@@ -75,7 +76,7 @@ def connect_all(manager: ResourceManager, plan: Plan, say: Callable[[str], None]
     )
     found = find_all(manager, plan)
     _wait_for_function(manager, plan, say, pauses)
-    steps = _Steps(manager, plan, say, pauses, {topic["id"].lower() for topic in found.listed})
+    steps = _Steps(manager, plan, say, pauses, {topic.text("id").lower() for topic in found.listed})
     for resource in plan.resources:
         steps.connect(resource, found)
     steps.remove_outdated()
@@ -134,56 +135,58 @@ class _Steps:
         if topic is None or not identity_of(topic) or event_resources.has_failed(plan, resource, topic):
             topic = self._make_topic(resource, found, topic)
         scope = event_resources.container_id(plan)
-        what = f"the role with which {topic['name']} writes dead letters"
+        topic_id, topic_name = topic.text("id"), topic.text("name")
+        what = f"the role with which {topic_name} writes dead letters"
         self._assign(what, plan.storage_account, scope, identity_of(topic), CONTRIBUTOR)
         for name, body in event_resources.subscriptions(plan, resource, topic).items():
-            path = f"{topic['id']}/eventSubscriptions/{name}"
-            self._put(f"the event subscription {name}", path, body, EVENT_GRID, _event_grid_role(topic["id"]))
-            self.made.setdefault(topic["id"].lower(), set()).add(name.lower())
+            path = f"{topic_id}/eventSubscriptions/{name}"
+            self._put(f"the event subscription {name}", path, body, EVENT_GRID, _event_grid_role(topic_id))
+            self.made.setdefault(topic_id.lower(), set()).add(name.lower())
         if plan.waits and resource in plan.workspaces:
             what = f"the app's role on the {resource.words}"
             self._assign(what, resource, resource.id, plan.identity, READER)
-        for alert_id, body in event_resources.alerts(plan, resource, topic["id"]).items():
+        for alert_id, body in event_resources.alerts(plan, resource, topic_id).items():
             name = alert_id.rpartition("/")[2]
             self._put(f"the alert {name}", alert_id, body, ALERTS, f"Contributor on {plan.function_app.group_id}")
         if plan.log_workspace and event_resources.is_of_an_environment(topic):
-            self._log_failures(resource, topic)
-        way = "" if resource.is_topic else f" by the system topic {topic['name']}"
+            self._log_failures(resource, topic_id)
+        way = "" if resource.is_topic else f" by the system topic {topic_name}"
         self.say(f"events of the {resource.words} come to {plan.function_app.name}{way}")
 
     def remove_outdated(self) -> None:
         """Delete our event subscriptions for sources whose filter has changed, or that are no longer in the plan."""
         for topic_id, names in self.made.items():
             for one in self.manager.list(f"{topic_id}/eventSubscriptions", EVENT_GRID):
-                name = str(one["name"])
+                name = one.text("name")
                 if event_resources.is_for_a_source(self.plan, name) and name.lower() not in names:
                     self.manager.delete(f"{topic_id}/eventSubscriptions/{name}", EVENT_GRID)
                     self.say(f"deleted the event subscription {name}, which no source needs any longer")
 
-    def _log_failures(self, resource: Resource, topic: dict[str, Any]) -> None:
+    def _log_failures(self, resource: Resource, topic_id: str) -> None:
         """Log the deliveries of a system topic that fail. Events come without the log, so a refusal ends nothing.
 
         A topic can have only one setting for each workspace of logs, and another environment may have made it.
         """
-        setting = event_resources.log_id(self.plan, topic["id"])
+        setting = event_resources.log_id(self.plan, topic_id)
         try:
             found = self.manager.list(setting.rpartition("/")[0], LOGS)
-            workspaces = {str(one["properties"].get("workspaceId")).lower() for one in found}
+            workspaces = {one.object("properties").text("workspaceId", "").lower() for one in found}
             if self.plan.log_workspace.lower() not in workspaces:
                 self.manager.put(setting, event_resources.log(self.plan), LOGS)
         except ResourceManagerError as exc:
+            name = topic_id.rpartition("/")[2]
             self.say(
-                f"the deliveries of {topic['name']} that fail are not logged: {exc.words}; if you need the log, ask "
+                f"the deliveries of {name} that fail are not logged: {exc.words}; if you need the log, ask "
                 f"for the role Monitoring Contributor on {resource.group_id} and the Log Analytics workspace"
             )
 
-    def _make_topic(self, resource: Resource, found: Found, unfinished: dict[str, Any] | None) -> dict[str, Any]:
+    def _make_topic(self, resource: Resource, found: Found, unfinished: Answer | None) -> Answer:
         """Create our system topic.
 
         :param unfinished: the one whose creation has failed, or was interrupted by a crash.
         """
         free = [each for each in event_resources.topic_ids(self.plan, resource) if each.lower() not in self.topic_ids]
-        topic_id = unfinished["id"] if unfinished else free[0]
+        topic_id = unfinished.text("id") if unfinished else free[0]
         name = topic_id.rpartition("/")[2]
         body = event_resources.topic(self.plan, resource, found.kinds[resource], found.regions[resource])
         topic = self._put(f"the system topic {name}", topic_id, body, EVENT_GRID, _event_grid_role(topic_id))
@@ -203,7 +206,7 @@ class _Steps:
             if _EXISTS not in refused.codes:
                 raise
 
-    def _put(self, what: str, resource_id: str, body: dict[str, Any], version: str, role: str) -> dict[str, Any]:
+    def _put(self, what: str, resource_id: str, body: dict[str, Any], version: str, role: str) -> Answer:
         """Create a resource. Wait for a role, an identity or a function that it depends on and that may be new.
 
         :param role: the role that the operator needs.
@@ -218,7 +221,7 @@ class _Steps:
                 self.pauses.pause(_SECONDS)
         return self._put_once(what, resource_id, body, version, role)
 
-    def _put_once(self, what: str, resource_id: str, body: dict[str, Any], version: str, role: str) -> dict[str, Any]:
+    def _put_once(self, what: str, resource_id: str, body: dict[str, Any], version: str, role: str) -> Answer:
         try:
             return self.manager.put(resource_id, body, version)
         except ResourceManagerError as exc:

@@ -8,12 +8,13 @@ from handlers import event_type
 from shared.credentials import Secret
 from shared.routing.table import Route
 from tools.actions.check_results import CheckResult, Status, failed
+from tools.azure.answers import ResourceManagerError
 from tools.azure.connecting import Pauses
 from tools.azure.deployment import Deployment
 from tools.azure.event_resources import WORKSPACE_TYPES, is_for_a_source, source_name
 from tools.azure.function_app import HostNotReady, Site, enabled_functions, find_site, system_key
 from tools.azure.plan import Plan
-from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.resource_manager import ResourceManager
 from tools.azure.sources import SOURCES, Resource
 from tools.azure.subscriptions import SUCCEEDED, EventSubscription, matched, missing_types, subscriptions_to
 from tools.azure.topics import list_topics, topic_of
@@ -105,7 +106,7 @@ def check_subscriptions(manager: ResourceManager, deployment: Deployment, now: d
             ours = {one.name.lower() for one in found if is_for_a_source(deployment.plan, one.name)}
             if topic is not None and ours:
                 yield from _changed(deployment, resource, ours)
-                yield from _silent(manager, resource.name, topic["id"], ours, now)
+                yield from _silent(manager, resource.name, topic.text("id"), ours, now)
     except CommandFailed as exc:
         yield _refused(SUBSCRIPTION, exc, _READ_TOPICS)
 
@@ -162,7 +163,7 @@ def _silent(manager: ResourceManager, name: str, topic_id: str, ours: Set[str], 
     """
     try:
         counts = matched(manager, topic_id, now - _QUIET, now)
-    except (CommandFailed, LookupError, TypeError, AttributeError) as exc:
+    except CommandFailed as exc:
         what = f"{name}: whether events match the filters is not known: {exc}"
         yield CheckResult(SUBSCRIPTION, Status.WARNING, what, "ask for the role Monitoring Reader on the topic")
         return

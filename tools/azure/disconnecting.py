@@ -5,13 +5,14 @@ step finds by names what to delete, and takes what is gone for deleted.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from tools.azure import event_resources
 from tools.azure import plan as variables
+from tools.azure.answers import Answer, ResourceManagerError
 from tools.azure.event_resources import ALERTS, CONTRIBUTOR, EVENT_GRID, LOGS, READER, ROLES
 from tools.azure.plan import Plan
-from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.resource_manager import ResourceManager
 from tools.azure.sources import WORKSPACE, Resource
 from tools.azure.topics import identity_of, list_topics, topic_of
 from tools.errors import CommandFailed
@@ -49,30 +50,32 @@ def _remove_alerts(manager: ResourceManager, plan: Plan, resource: Resource, say
             _delete(manager, f"the alert {alert_id.rpartition('/')[2]}", alert_id, ALERTS, say)
 
 
-def _leave_topic(manager: ResourceManager, plan: Plan, topic: dict[str, Any], say: Callable[[str], None]) -> None:
+def _leave_topic(manager: ResourceManager, plan: Plan, topic: Answer, say: Callable[[str], None]) -> None:
     """Delete our event subscriptions on a topic, and the topic if it is ours and nobody needs it any longer."""
-    name, kind = topic["name"], event_resources.kind_of(topic)
+    topic_id, name, kind = topic.text("id"), topic.text("name"), event_resources.kind_of(topic)
     try:
-        listed = manager.list(f"{topic['id']}/eventSubscriptions", EVENT_GRID)
+        listed = manager.list(f"{topic_id}/eventSubscriptions", EVENT_GRID)
     except ResourceManagerError as exc:
-        raise CommandFailed(
-            f"the event subscriptions of {name} cannot be listed: {exc}; ask for the role EventGrid Contributor", 1
-        ) from exc
-    ours = [each for each in listed if event_resources.is_our_subscription(plan, str(each["name"]))]
-    for subscription in ours:
-        path = f"{topic['id']}/eventSubscriptions/{subscription['name']}"
-        _delete(manager, f"the event subscription {subscription['name']}", path, EVENT_GRID, say)
+        if exc.status != _GONE:  # the topic was deleted meanwhile
+            raise CommandFailed(
+                f"the event subscriptions of {name} cannot be listed: {exc}; ask for the role EventGrid Contributor", 1
+            ) from exc
+        listed = []
+    ours = [each for one in listed if event_resources.is_our_subscription(plan, each := one.text("name"))]
+    for each in ours:
+        path = f"{topic_id}/eventSubscriptions/{each}"
+        _delete(manager, f"the event subscription {each}", path, EVENT_GRID, say)
     if plan.storage_account and plan.container and identity_of(topic):
         scope = event_resources.container_id(plan)
         role_id = event_resources.role_id(scope, identity_of(topic), CONTRIBUTOR)
         _remove_writer(manager, name, role_id, say)
     if event_resources.is_of_an_environment(topic):
-        _remove_log(manager, plan, topic, say)
+        _remove_log(manager, plan, topic_id, say)
     others = len(listed) - len(ours)
     if others:
         say(f"the {kind} {name} stays: it serves {counted(others, 'other event subscription')}")
     elif event_resources.is_of_an_environment(topic):
-        _delete(manager, f"the {kind} {name}", topic["id"], EVENT_GRID, say)
+        _delete(manager, f"the {kind} {name}", topic_id, EVENT_GRID, say)
     else:
         say(f"the {kind} {name} stays: nextstage has not made it")
 
@@ -91,19 +94,20 @@ def _remove_writer(manager: ResourceManager, topic: str, role_id: str, say: Call
             say(f"deleted {what}")
 
 
-def _remove_log(manager: ResourceManager, plan: Plan, topic: dict[str, Any], say: Callable[[str], None]) -> None:
+def _remove_log(manager: ResourceManager, plan: Plan, topic_id: str, say: Callable[[str], None]) -> None:
     """Delete the setting with which a topic logs deliveries that fail. Left over, it would serve the next such topic.
 
     Many operators have no right on such settings, and then there hardly is one.
     """
+    name = topic_id.rpartition("/")[2]
     try:
-        existed = manager.delete(event_resources.log_id(plan, topic["id"]), LOGS)
+        existed = manager.delete(event_resources.log_id(plan, topic_id), LOGS)
     except ResourceManagerError as exc:
         if exc.status != _FORBIDDEN:
-            say(f"the log of deliveries of {topic['name']} that fail stays: {exc.words}")
+            say(f"the log of deliveries of {name} that fail stays: {exc.words}")
     else:
         if existed:
-            say(f"deleted the log of deliveries of {topic['name']} that fail")
+            say(f"deleted the log of deliveries of {name} that fail")
 
 
 def _remove_reader(manager: ResourceManager, plan: Plan, workspace: Resource, say: Callable[[str], None]) -> None:
@@ -116,13 +120,13 @@ def _remove_reader(manager: ResourceManager, plan: Plan, workspace: Resource, sa
             say(f"the roles on the workspace {workspace.name} cannot be listed, so the app's may be left: {exc}")
         return
     for assignment in assigned:
-        properties = assignment["properties"]
-        principal = str(properties.get("principalId", ""))
-        is_reader = str(properties.get("roleDefinitionId", "")).endswith(READER)
-        is_here = str(properties.get("scope", "")).lower() == workspace.id.lower()
-        is_ours = properties.get("description") == plan.prefix or (plan.identity and principal == plan.identity)
+        properties = assignment.object("properties")
+        principal = properties.text("principalId", "")
+        is_reader = properties.text("roleDefinitionId", "").endswith(READER)
+        is_here = properties.text("scope", "").lower() == workspace.id.lower()
+        is_ours = properties.text("description", "") == plan.prefix or (plan.identity and principal == plan.identity)
         if is_reader and is_here and is_ours:
-            _delete(manager, f"the app's role on the workspace {workspace.name}", assignment["id"], ROLES, say)
+            _delete(manager, f"the app's role on the workspace {workspace.name}", assignment.text("id"), ROLES, say)
 
 
 def _delete(manager: ResourceManager, what: str, resource_id: str, version: str, say: Callable[[str], None]) -> None:

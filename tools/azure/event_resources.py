@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 
 from handlers import DISPATCH
 from shared.events.event import AML_PREFIX, CLOUD_EVENTS_SCHEMA, EVENT_GRID_SCHEMA
+from tools.azure.answers import Answer
 from tools.azure.plan import LENGTH, Plan, prefix_of
 from tools.azure.sources import SYSTEM_TOPIC, Resource, Source, resource_of
 
@@ -129,40 +130,40 @@ def topic(plan: Plan, resource: Resource, kind: str, location: str) -> dict[str,
     }
 
 
-def is_ours(plan: Plan, resource: Resource, found: Mapping[str, Any]) -> bool:
+def is_ours(plan: Plan, resource: Resource, found: Answer) -> bool:
     """Return whether a topic is the system topic that this environment creates: by its ID and its tag."""
     if resource.is_topic:
         return False
-    is_named = str(found["id"]).lower() in {topic_id.lower() for topic_id in topic_ids(plan, resource)}
-    return is_named and (found.get("tags") or {}).get(_TAG) == plan.name
+    is_named = found.text("id").lower() in {topic_id.lower() for topic_id in topic_ids(plan, resource)}
+    return is_named and found.object("tags").text(_TAG, "") == plan.name
 
 
-def has_failed(plan: Plan, resource: Resource, found: Mapping[str, Any]) -> bool:
+def has_failed(plan: Plan, resource: Resource, found: Answer) -> bool:
     """Return whether the creation of our system topic has failed. Event Grid keeps such a topic."""
-    return is_ours(plan, resource, found) and found["properties"].get("provisioningState") == "Failed"
+    return is_ours(plan, resource, found) and found.object("properties").text("provisioningState", "") == "Failed"
 
 
-def is_of_an_environment(found: Mapping[str, Any]) -> bool:
+def is_of_an_environment(found: Answer) -> bool:
     """Return whether any environment of nextstage has created a topic, a system topic then: by its name and its tag."""
-    name, tags = str(found["name"]), found.get("tags") or {}
-    environment = str(tags.get(_TAG, ""))
+    name, tags = found.text("name"), found.object("tags")
+    environment = tags.text(_TAG, "")
     first, second = (re.escape(prefix_of(environment, "", length)) for length in (LENGTH, _SHORT))
     pattern = rf"{first}[0-9A-Za-z]{{1,8}}|{second}[0-9A-Za-z]{{1,8}}-[0-9a-f]{{8}}"
     return kind_of(found) == "system topic" and _TAG in tags and re.fullmatch(pattern, name) is not None
 
 
-def kind_of(found: Mapping[str, Any]) -> str:
+def kind_of(found: Answer) -> str:
     """Return what a topic is, in words: ``system topic``, ``topic`` or ``domain topic``."""
-    resource = resource_of(str(found["id"]))
+    resource = resource_of(found.text("id"))
     return resource.kind if resource is not None else ""
 
 
-def subscriptions(plan: Plan, resource: Resource, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def subscriptions(plan: Plan, resource: Resource, found: Answer) -> dict[str, dict[str, Any]]:
     """Return our event subscriptions on the topic of a resource by name.
 
     :param found: the topic.
     """
-    has_cloud_events = found["properties"].get("inputSchema") == CLOUD_EVENTS_SCHEMA
+    has_cloud_events = found.object("properties").text("inputSchema", "") == CLOUD_EVENTS_SCHEMA
     filters = _workspace_filters(plan) if resource in plan.workspaces else {}
     filters |= {source_name(plan, source): source.filter for source in plan.sources_of(resource)}
     common = {

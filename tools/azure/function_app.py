@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from shared.credentials import Secret
 from shared.http.environment import is_loopback
+from tools.azure.answers import ResourceManagerError
 from tools.azure.event_resources import WEB
-from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.resource_manager import ResourceManager
 from tools.errors import CommandFailed
 from tools.events.endpoints import checked_key
 
@@ -49,10 +50,10 @@ def find_site(manager: ResourceManager, app_id: str) -> Site:
         raise CommandFailed(
             f"there is no function app {app_id}; check NEXTSTAGE_FUNCTION_APP_ID, or run 'azd provision'"
         )
-    properties = found.get("properties") or {}
-    host = str(properties.get("defaultHostName") or "")
-    hosts = frozenset(str(each).lower() for each in (host, *(properties.get("hostNames") or ())) if each)
-    return Site(properties.get("state") != "Stopped", f"https://{host}" if host else "", hosts)
+    properties = found.object("properties")
+    host = properties.text("defaultHostName", "")
+    hosts = frozenset(each.lower() for each in (host, *properties.texts("hostNames")) if each)
+    return Site(properties.text("state", "") != "Stopped", f"https://{host}" if host else "", hosts)
 
 
 def enabled_functions(manager: ResourceManager, app_id: str) -> dict[str, bool]:
@@ -62,10 +63,7 @@ def enabled_functions(manager: ResourceManager, app_id: str) -> dict[str, bool]:
     """
     functions = manager.list(f"{app_id}/functions", WEB)
     # The name is <app>/<function>.
-    return {
-        str(each.get("name")).rpartition("/")[2]: not (each.get("properties") or {}).get("isDisabled")
-        for each in functions
-    }
+    return {each.text("name").rpartition("/")[2]: not each.object("properties").get("isDisabled") for each in functions}
 
 
 class HostNotReady(CommandFailed):
@@ -84,9 +82,8 @@ def system_key(manager: ResourceManager, app_id: str) -> Secret:
         if _FROM_THE_HOST in exc.reason:
             raise HostNotReady(str(exc)) from exc
         raise
-    keys = answer.get("systemKeys") if isinstance(answer, dict) else None
-    key = keys.get(_SYSTEM_KEY) if isinstance(keys, dict) else None
-    if not isinstance(key, str) or not key:
+    key = "" if answer is None else answer.object("systemKeys").text(_SYSTEM_KEY, "")
+    if not key:
         raise HostNotReady(
             f"the app has no system key {_SYSTEM_KEY}: its host makes it when it starts with a function that receives "
             "events; see nextstage-no-functions in docs/operating.md"

@@ -29,8 +29,8 @@ from azure.mgmt.core.polling.arm_polling import ARMPolling
 
 from shared.errors import first_line
 from shared.version import VERSION
+from tools.azure.answers import Answer, ResourceManagerError
 from tools.azure.policies import Encryption, OneHost, Retries
-from tools.errors import CommandFailed
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -52,28 +52,6 @@ _TRANSITION_TRIES: Final = 24
 
 _OPERATION_SECONDS: Final = 30 * 60.0
 """How long an operation may take. The longest known one, a system topic, takes about a minute."""
-
-
-class ResourceManagerError(CommandFailed):
-    """Azure Resource Manager refused a request, or did not answer.
-
-    :param status: the HTTP status; None if there was no answer, or no token to ask with.
-    :param codes: the error's code, then those of its details. Resource providers often put the cause into a detail.
-    :param reason: what Azure Resource Manager says, on one line. ``words`` begins with the error's own code.
-    """
-
-    def __init__(self, request: str, reason: str, *, status: int | None = None, codes: tuple[str, ...] = ()) -> None:
-        words = ": ".join(filter(None, (codes[0] if codes else "", reason)))
-        super().__init__(f"{request}: {words}" + (f" (HTTP {status})" if status else ""), exit_code=1)
-        self.words = words.rstrip(".")
-        self.status = status
-        self.codes = codes
-        self.reason = reason
-
-    @property
-    def code(self) -> str:
-        """The error's own code; an empty string if there is none."""
-        return self.codes[0] if self.codes else ""
 
 
 class ResourceManager:
@@ -110,7 +88,7 @@ class ResourceManager:
         self._pipeline = Pipeline(transport, policies)
         self._client = PipelineClient[HttpRequest, HttpResponse](self._base_url, pipeline=self._pipeline)
 
-    def get(self, resource_id: str, api_version: str) -> dict[str, Any] | None:
+    def get(self, resource_id: str, api_version: str) -> Answer | None:
         """Return a resource; None if it does not exist.
 
         :raises ResourceManagerError: it cannot be read.
@@ -123,25 +101,27 @@ class ResourceManager:
             response.raise_for_status()
             return _document(response)
 
-    def list(self, path: str, api_version: str, **query: str) -> list[dict[str, Any]]:
+    def list(self, path: str, api_version: str, **query: str) -> list[Answer]:
         """Return all resources of a collection, on however many pages.
 
         :param query: further parameters of the query; ``filter_`` stands for ``$filter``.
         :raises ResourceManagerError: they cannot be listed.
         """
         request: HttpRequest | None = self._request("GET", path, api_version, query=query)
-        found: list[dict[str, Any]] = []
+        found: list[Answer] = []
         links: set[str] = set()
         while request is not None:
             with _said(request):
                 response = self._send(request).http_response
                 response.raise_for_status()
                 page = _document(response)
-                found += _resources(page)
+                if "value" not in page:
+                    raise ValueError("the answer is not a list")
+                found += page.objects("value")
                 request = _next_page(page, links)
         return found
 
-    def put(self, resource_id: str, body: dict[str, Any], api_version: str) -> dict[str, Any]:
+    def put(self, resource_id: str, body: dict[str, Any], api_version: str) -> Answer:
         """Create a resource, or bring an existing one to this state, and return it when that is done.
 
         :raises ResourceManagerError: it was refused, or the operation failed.
@@ -150,7 +130,7 @@ class ResourceManager:
         with _said(request):
             started = self._start(request)
             started.http_response.raise_for_status()
-            return self._finish(request, started) or {}
+            return self._finish(request, started) or Answer({}, _words(request))
 
     def delete(self, resource_id: str, api_version: str) -> bool:
         """Delete a resource, and return when that is done whether it existed.
@@ -166,7 +146,7 @@ class ResourceManager:
             self._finish(request, started)
             return True
 
-    def post(self, path: str, api_version: str, body: dict[str, Any] | None = None) -> Any:
+    def post(self, path: str, api_version: str, body: dict[str, Any] | None = None) -> Answer | None:
         """Perform an action, and return its answer; None if that is empty.
 
         :raises ResourceManagerError: it was refused.
@@ -175,7 +155,7 @@ class ResourceManager:
         with _said(request):
             response = self._send(request).http_response
             response.raise_for_status()
-            return response.json() if response.content else None
+            return _answer(response)
 
     def _request(
         self, method: str, path: str, api_version: str, body: Any = None, query: Mapping[str, str] | None = None
@@ -202,11 +182,11 @@ class ResourceManager:
             time.sleep(self._poll_seconds)
         return self._send(request)
 
-    def _finish(self, request: HttpRequest, started: Any) -> dict[str, Any] | None:
+    def _finish(self, request: HttpRequest, started: Any) -> Answer | None:
         """Follow the operation that a request has started to its end, and return the resource, if there is one then."""
         polling: Any = ARMPolling(self._poll_seconds)
-        poller: LROPoller[dict[str, Any]] = LROPoller(
-            self._client, started, lambda response: _document(response.http_response), polling
+        poller: LROPoller[Answer | None] = LROPoller(
+            self._client, started, lambda response: _answer(response.http_response), polling
         )
         poller.wait(_OPERATION_SECONDS)  # raises the operation's error
         if not poller.done():
@@ -264,29 +244,31 @@ def _words(request: HttpRequest) -> str:
     return f"{request.method} {request.url.split('?')[0].split('/', 3)[-1]}"
 
 
-def _document(response: HttpResponse) -> dict[str, Any]:
-    """Return the answer's JSON object; empty if there is no content, as after a deletion.
+def _document(response: HttpResponse) -> Answer:
+    """Return the answer's JSON object.
 
-    :raises ValueError: it is something else, such as a proxy's page.
+    :raises ValueError: there is no content, or it is something else.
     """
-    document = response.json() if response.content else {}
-    if not isinstance(document, dict):
-        raise ValueError("the answer is not a JSON object")  # noqa: TRY004 - of the content, not of an argument
+    document = _answer(response)
+    if document is None:
+        raise ValueError("the answer is empty")
     return document
 
 
-def _resources(page: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the resources of a page.
+def _answer(response: HttpResponse) -> Answer | None:
+    """Return the answer's JSON object; None if there is no content, as after a deletion.
 
-    :raises ValueError: they are not a list of JSON objects.
+    :raises ValueError: it is something else, such as a proxy's page.
     """
-    found = page.get("value") or []
-    if not (isinstance(found, list) and all(isinstance(each, dict) for each in found)):
-        raise ValueError("the answer is not a list of JSON objects")
-    return found
+    if not response.content:
+        return None
+    document = response.json()
+    if not isinstance(document, dict):
+        raise ValueError("the answer is not a JSON object")  # noqa: TRY004 - of the content, not of an argument
+    return Answer(document, _words(response.request))
 
 
-def _next_page(page: dict[str, Any], links: set[str]) -> HttpRequest | None:
+def _next_page(page: Answer, links: set[str]) -> HttpRequest | None:
     """Return the request for the next page; None after the last one.
 
     :param links: those that were followed; the new one is added.

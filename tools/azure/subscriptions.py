@@ -8,9 +8,10 @@ managed identity.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from shared.events.event import AML_PREFIX
+from tools.azure.answers import Answer
 from tools.azure.event_resources import EVENT_GRID, watched
 from tools.azure.resource_manager import ResourceManager
 from tools.azure.topics import identity_of
@@ -35,15 +36,15 @@ class EventSubscription:
     writes_dead_letters: bool
 
 
-def subscriptions_to(manager: ResourceManager, topic: dict[str, Any], function_id: str) -> list[EventSubscription]:
+def subscriptions_to(manager: ResourceManager, topic: Answer, function_id: str) -> list[EventSubscription]:
     """Return the event subscriptions of a topic that lead to a function.
 
     :raises ResourceManagerError: they may not be listed.
     """
     return [
-        _described(str(each["name"]), each["properties"], has_identity=bool(identity_of(topic)))
-        for each in manager.list(f"{topic['id']}/eventSubscriptions", EVENT_GRID)
-        if _destination(each["properties"]).lower() == function_id.lower()
+        _described(each.text("name"), each.object("properties"), has_identity=bool(identity_of(topic)))
+        for each in manager.list(f"{topic.text('id')}/eventSubscriptions", EVENT_GRID)
+        if _destination(each.object("properties")).lower() == function_id.lower()
     ]
 
 
@@ -73,27 +74,28 @@ def matched(manager: ResourceManager, topic_id: str, since: datetime, until: dat
         filter_="EventSubscriptionName eq '*'",
     )
     found: dict[str, float] = {}
-    for series in (series for metric in metrics for series in metric.get("timeseries") or ()):
-        names = {str(one["name"]["value"]).lower(): str(one["value"]) for one in series.get("metadatavalues") or ()}
+    for series in (series for metric in metrics for series in metric.objects("timeseries")):
+        values = series.objects("metadatavalues")
+        names = {one.object("name").text("value").lower(): one.text("value", "") for one in values}
         name = names.get("eventsubscriptionname", "").lower()
-        found[name] = found.get(name, 0) + sum(point.get("total") or 0 for point in series.get("data") or ())
+        found[name] = found.get(name, 0) + sum(point.number("total") for point in series.objects("data"))
     return found
 
 
-def _destination(properties: dict[str, Any]) -> str:
+def _destination(properties: Answer) -> str:
     """Return the resource ID of the destination; empty if it is not a resource, such as a webhook."""
-    with_identity = properties.get("deliveryWithResourceIdentity") or {}
-    destination = properties.get("destination") or with_identity.get("destination") or {}
-    return str((destination.get("properties") or {}).get("resourceId") or "")
+    with_identity = properties.object("deliveryWithResourceIdentity")
+    destination = properties.object("destination") or with_identity.object("destination")
+    return destination.object("properties").text("resourceId", "")
 
 
-def _described(name: str, properties: dict[str, Any], *, has_identity: bool) -> EventSubscription:
-    dead_letters = properties.get("deadLetterWithResourceIdentity") or {}
-    by_identity = bool(dead_letters.get("deadLetterDestination"))
-    included = (properties.get("filter") or {}).get("includedEventTypes")
+def _described(name: str, properties: Answer, *, has_identity: bool) -> EventSubscription:
+    dead_letters = properties.object("deadLetterWithResourceIdentity")
+    by_identity = bool(dead_letters.object("deadLetterDestination"))
+    included = properties.object("filter").texts("includedEventTypes")
     return EventSubscription(
         name,
-        str(properties.get("provisioningState") or ""),
-        None if not included else frozenset(included),
-        bool(properties.get("deadLetterDestination")) or (by_identity and has_identity),
+        properties.text("provisioningState", ""),
+        frozenset(included) or None,
+        bool(properties.object("deadLetterDestination")) or (by_identity and has_identity),
     )

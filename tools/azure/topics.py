@@ -4,12 +4,13 @@ Sources: Event Grid's REST API 2025-02-15, System Topics, Topics, Domains, Topic
 Providers - Get At Tenant Scope; Microsoft Learn, "Azure Blob Storage as Event Grid source" for the kinds of accounts.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from shared.suggestion import suggestion
+from tools.azure.answers import Answer, ResourceManagerError
 from tools.azure.event_resources import EVENT_GRID, WORKSPACES, is_ours, watched
 from tools.azure.plan import WORKSPACE_VARIABLES, Plan
-from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.resource_manager import ResourceManager
 from tools.azure.sources import SOURCES, STORAGE, SYSTEM_TOPIC, WORKSPACE, Resource
 from tools.errors import CommandFailed
 
@@ -31,8 +32,8 @@ class Found(NamedTuple):
     :param kinds: for each, the type of its system topic; empty for a topic that is not a system topic.
     """
 
-    listed: list[dict[str, Any]]
-    topics: dict[Resource, dict[str, Any] | None]
+    listed: list[Answer]
+    topics: dict[Resource, Answer | None]
     regions: dict[Resource, str]
     kinds: dict[Resource, str]
 
@@ -47,14 +48,14 @@ def find_all(manager: ResourceManager, plan: Plan) -> Found:
     topics = {resource: topic_of(manager, resource, listed) for resource in plan.resources}
     for resource, topic in topics.items():
         check_identity(plan, resource, topic)
-    regions = {resource: str(document["location"]) for resource, document in documents.items()}
+    regions = {resource: document.text("location", "") for resource, document in documents.items()}
     found = Found(listed, topics, regions, {one: _kind(manager, one, documents[one]) for one in plan.resources})
     for resource, kind in found.kinds.items():
         _check_sources(manager, plan, resource, kind)
     return found
 
 
-def _read(manager: ResourceManager, resource: Resource) -> dict[str, Any]:
+def _read(manager: ResourceManager, resource: Resource) -> Answer:
     """Return a resource. That of a topic in a domain is the domain.
 
     :raises CommandFailed: it does not exist, or may not be read.
@@ -83,15 +84,15 @@ def _version(manager: ResourceManager, resource: Resource) -> str:
     namespace, _, kind = resource.type.partition("/")
     if namespace == SYSTEM_TOPIC.partition("/")[0]:
         return EVENT_GRID
-    provider = manager.get(f"/providers/{namespace}", PROVIDERS) or {}
-    types = {str(one["resourceType"]).lower(): one for one in provider.get("resourceTypes") or ()}
-    versions = types.get(kind.lower(), {}).get("apiVersions")
+    provider = manager.get(f"/providers/{namespace}", PROVIDERS)
+    types = () if provider is None else provider.objects("resourceTypes")
+    versions = next((one.texts("apiVersions") for one in types if one.text("resourceType").lower() == kind.lower()), [])
     if not versions:
         raise CommandFailed(f"Azure has no resources of the type {resource.type}; correct {SOURCES}: {resource.id}")
-    return str(next((version for version in versions if "preview" not in version), versions[0]))
+    return next((version for version in versions if "preview" not in version), versions[0])
 
 
-def _kind(manager: ResourceManager, resource: Resource, document: dict[str, Any]) -> str:
+def _kind(manager: ResourceManager, resource: Resource, document: Answer) -> str:
     """Return the type of the system topic of a resource: its resource type with dots, as Event Grid spells it.
 
     :param document: the resource.
@@ -100,7 +101,7 @@ def _kind(manager: ResourceManager, resource: Resource, document: dict[str, Any]
     if resource.type == WORKSPACE:
         return "Microsoft.MachineLearningServices.Workspaces"
     if resource.is_topic:
-        return str(document["properties"].get("topicType") or "")
+        return document.object("properties").text("topicType", "")
     name = resource.type.replace("/", ".")
     found = {each.lower(): each for each in _names(manager, _TOPIC_TYPES) or [name]}.get(name.lower())
     if found is None:
@@ -108,7 +109,7 @@ def _kind(manager: ResourceManager, resource: Resource, document: dict[str, Any]
             f"Event Grid has no events of resources of the type {resource.type}, such as {resource.id}; "
             "'az eventgrid topic-type list' shows the types that it has"
         )
-    if resource.type == STORAGE and document.get("kind") in _WITHOUT_EVENTS:
+    if resource.type == STORAGE and document.text("kind", "") in _WITHOUT_EVENTS:
         raise CommandFailed(
             f"the {resource.words} is of the kind {document['kind']}, which raises no events about blobs; upgrade it "
             "to StorageV2, or name another one"
@@ -141,14 +142,14 @@ def _check_sources(manager: ResourceManager, plan: Plan, resource: Resource, kin
 def _names(manager: ResourceManager, path: str) -> list[str]:
     """Return the names in a list of Event Grid's types; none if it may not be read, as they belong to the tenant."""
     try:
-        return [str(each["name"]) for each in manager.list(path, EVENT_GRID)]
+        return [each.text("name") for each in manager.list(path, EVENT_GRID)]
     except ResourceManagerError as exc:
         if exc.status not in _UNAUTHORIZED:
             raise
         return []
 
 
-def list_topics(manager: ResourceManager, plan: Plan) -> list[dict[str, Any]]:
+def list_topics(manager: ResourceManager, plan: Plan) -> list[Answer]:
     """Return the system topics of the resources' subscriptions, or of what can be read there.
 
     The topic of a resource may be in any resource group. An operator who may not list the whole subscription sees
@@ -170,7 +171,7 @@ def list_topics(manager: ResourceManager, plan: Plan) -> list[dict[str, Any]]:
     return topics
 
 
-def _list_group(manager: ResourceManager, group: str) -> list[dict[str, Any]]:
+def _list_group(manager: ResourceManager, group: str) -> list[Answer]:
     try:
         return _list(manager, group)
     except ResourceManagerError as exc:
@@ -183,11 +184,11 @@ def _list_group(manager: ResourceManager, group: str) -> list[dict[str, Any]]:
         ) from exc
 
 
-def _list(manager: ResourceManager, scope: str) -> list[dict[str, Any]]:
+def _list(manager: ResourceManager, scope: str) -> list[Answer]:
     return manager.list(f"{scope}/providers/{SYSTEM_TOPIC}", EVENT_GRID)
 
 
-def topic_of(manager: ResourceManager, resource: Resource, topics: list[dict[str, Any]]) -> dict[str, Any] | None:
+def topic_of(manager: ResourceManager, resource: Resource, topics: list[Answer]) -> Answer | None:
     """Return the topic of a resource: its system topic, or the resource, if it is a topic; None if there is none.
 
     :param topics: the system topics that are listed. Resource IDs are equal whatever their case.
@@ -195,24 +196,24 @@ def topic_of(manager: ResourceManager, resource: Resource, topics: list[dict[str
     """
     if resource.is_topic:
         found = manager.get(watched(resource.id).id, EVENT_GRID)
-        return None if found is None else {**found, "id": resource.id, "name": resource.name}
+        return None if found is None else Answer({**found, "id": resource.id, "name": resource.name}, found.request)
     wanted = resource.id.lower()
-    return next((topic for topic in topics if str(topic["properties"].get("source", "")).lower() == wanted), None)
+    return next((one for one in topics if one.object("properties").text("source", "").lower() == wanted), None)
 
 
-def identity_of(topic: dict[str, Any]) -> str:
+def identity_of(topic: Answer) -> str:
     """Return the object ID of a topic's system-assigned identity; an empty string if it has none."""
-    return str((topic.get("identity") or {}).get("principalId") or "")
+    return topic.object("identity").text("principalId", "")
 
 
-def check_identity(plan: Plan, resource: Resource, topic: dict[str, Any] | None) -> None:
+def check_identity(plan: Plan, resource: Resource, topic: Answer | None) -> None:
     """Check that a topic of somebody else can write dead letters. A system topic of ours gets its identity from us.
 
     :raises CommandFailed: it has no identity of its own. The message says how to add one.
     """
     if topic is None or identity_of(topic) or is_ours(plan, resource, topic):
         return
-    owner = watched(topic["id"])
+    owner = watched(topic.text("id"))
     of_what = "" if resource.is_topic else f" of the {resource.words}"
     raise CommandFailed(
         f"the Event Grid {owner.words}{of_what} has no identity to write dead letters with; give it a system-assigned "

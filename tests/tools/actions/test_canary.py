@@ -24,10 +24,11 @@ from tests.support.services.odd_host import Answer, ScriptedHost, answering
 from tests.tools.conftest import Desk, start_host
 from tools.actions.canary import _note, prove
 from tools.actions.check_results import CheckResult, Status
+from tools.azure import answers
+from tools.azure.answers import ResourceManagerError
 from tools.azure.connecting import Pauses
 from tools.azure.deployment import Deployment
 from tools.azure.plan import FUNCTION_APP, WORKSPACE_VARIABLES, Plan
-from tools.azure.resource_manager import ResourceManagerError
 from tools.errors import CommandFailed
 from tools.events.webhook import Webhook
 from tools.installation import Installation
@@ -82,7 +83,9 @@ class Azure:
         answer = self.documents.get(path)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        if isinstance(answer, dict):
+            return answers.Answer(answer, f"GET {path}")
+        return answer and [answers.Answer(each, f"GET {path}") for each in answer]
 
     list = post = get
 

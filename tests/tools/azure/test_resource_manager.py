@@ -20,8 +20,9 @@ from devstack.http_server import serving
 from shared.clouds import CHINA, PUBLIC
 from tests.support.azure import Identity
 from tests.support.canaries import leaks, secret
+from tools.azure.answers import ResourceManagerError
 from tools.azure.policies import OneHost, Retries
-from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.resource_manager import ResourceManager
 from tools.azure.sign_in import PAUSE_VARIABLE, URL_VARIABLE, credential, pause_seconds, resource_manager
 from tools.errors import CommandFailed
 
@@ -132,20 +133,23 @@ class TestReading:
         assert side.service.bodies == [{"b": 2}]
 
     @pytest.mark.parametrize(
-        "pages",
+        ("pages", "advice"),
         [
-            [answer(200, {"value": "abc"})],
-            [answer(200, {"value": [None]})],
-            [answer(200, {"value": [], "nextLink": 5})],
-            [answer(200, {"value": [], "nextLink": "{url}/all"})] * 2,
+            ([answer(200)], "check the network: DNS, proxy"),
+            ([answer(200, {})], "check the network: DNS, proxy"),
+            ([answer(200, {"value": "abc"})], "try again"),
+            ([answer(200, {"value": [None]})], "try again"),
+            ([answer(200, {"value": [], "nextLink": 5})], "check the network: DNS, proxy"),
+            ([answer(200, {"value": [], "nextLink": "{url}/all"})] * 2, "check the network: DNS, proxy"),
         ],
-        ids=["not-a-list", "not-objects", "not-a-link", "endless"],
+        ids=["empty", "no-list", "not-a-list", "not-objects", "not-a-link", "endless"],
     )
-    def test_a_list_that_is_none(self, side: Side, pages: list[Response]) -> None:
-        with pytest.raises(ResourceManagerError, match=r"no usable answer: .*; check the network: DNS, proxy"):
+    def test_a_list_that_is_none(self, side: Side, pages: list[Response], advice: str) -> None:
+        """It must not pass for an empty list: ``disconnect`` would find nothing to remove."""
+        with pytest.raises(ResourceManagerError, match=f"no usable answer: .*; {advice}"):
             side.answers(*pages).list("/all", V)
 
-    @pytest.mark.parametrize("page", ["<html>", "[]", "null", "[" * 100_000])
+    @pytest.mark.parametrize("page", ["", "<html>", "[]", "null", "[" * 100_000])
     def test_an_answer_of_somebody_else(self, side: Side, page: str) -> None:
         with pytest.raises(ResourceManagerError, match=r"no usable answer: .*; check the network: DNS, proxy"):
             side.answers(answer(200, page)).get(TOPIC, V)
