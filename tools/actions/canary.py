@@ -27,7 +27,7 @@ from tools.azure.function_app import Site
 from tools.azure.resource_manager import ResourceManager
 from tools.errors import CommandFailed
 from tools.events.documents import Document, renewed
-from tools.events.webhook import HostUnreachable, Webhook, webhook
+from tools.events.webhook import KEY_VARIABLE, HostUnreachable, Webhook, webhook
 from tools.installation import Installation
 
 EVENT: Final = "test event"
@@ -48,8 +48,8 @@ _LATER: Final = "try again in some minutes, which a new key or role takes"
 _REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
     401: ("the app rejects its system key", f"{_LATER}; if it stays so, restart the app"),
     403: (
-        "it does not admit this machine, or is stopped",
-        "look at the app's access restrictions, and try from a network that they admit",
+        "it does not admit this machine, is stopped, or got another key than its system key",
+        f"look at the app's access restrictions, try from a network that they admit, and check {KEY_VARIABLE}",
     ),
     404: ("the app has not loaded the function", f"{_SEE_START_ERRORS}"),
     500: ("the function failed", f"{_LATER}; the app's log names the reason, often its journal"),

@@ -34,7 +34,7 @@ _READ_TOPICS: Final = "ask for the role EventGrid Contributor or Reader on the r
 _QUIET: Final = timedelta(days=7)
 """How long no event may match a filter before the check says so. The metrics are kept for 93 days."""
 
-_START: Final = "start it on its page in the portal"
+_START: Final = "start it on its page in the portal, then run './manage.py redrive --dead-letters URL'"
 _SEE_START_ERRORS: Final = "see nextstage-no-functions in docs/operating.md"
 _CONNECT: Final = "run './manage.py connect'"
 
@@ -49,7 +49,9 @@ def check_app(manager: ResourceManager, deployment: Deployment) -> Generator[Che
     if site.runs:
         yield CheckResult(SITE, Status.OK, f"{site.url or deployment.app.name} runs")
     else:
-        yield CheckResult(SITE, Status.FAILED, f"{deployment.app.name} is stopped", _START)
+        # The platform then answers 403. Source: Azure/azure-functions-eventgrid-extension, issue 113.
+        what = f"{deployment.app.name} is stopped, and each event becomes a dead letter at once"
+        yield CheckResult(SITE, Status.FAILED, what, _START)
     return site
 
 

@@ -81,8 +81,8 @@ _ALERTS: Final = (
         severity=1,
         window="PT5M",
         conditions=(("DeadLetteredCount", _TOO_MANY, 0),),
-        description="Events were not delivered within a day and are in the dead-letter container. Run ./manage.py "
-        "redrive --dead-letters.",
+        description="Events were not delivered within a day, or the app is stopped. They are in the dead-letter "
+        "container. Run ./manage.py redrive --dead-letters.",
     ),
     _Alert(
         name="events-dropped",

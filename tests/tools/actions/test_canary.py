@@ -179,7 +179,8 @@ class TestAnswers:
         ("answer", "asked", "detail", "advice"),
         [
             ((401, {}, ""), 6, "HTTP 401: the app rejects its system key", "which a new key or role takes"),
-            ((403, {}, "Ip Forbidden"), 1, "or is stopped: Ip Forbidden", "access restrictions"),
+            ((403, {}, "Ip Forbidden"), 1, "or got another key than its system key: Ip Forbidden", "restrictions"),
+            ((403, {}, ""), 1, "does not admit this machine", "check EVENTGRID_EXTENSION_KEY"),
             ((404, {}, ""), 6, "HTTP 404: the app has not loaded the function", "nextstage-no-functions"),
             ((500, {}, "Exception"), 6, "HTTP 500: the function failed: Exception", "often its journal"),
             ((503, {}, ""), 6, "HTTP 503: the app does not start", "nextstage-no-functions"),
@@ -313,7 +314,8 @@ class TestAzure:
         ("path", "answer", "check", "detail", "advice"),
         [
             (APP, None, "function app", f"there is no function app {APP}", "check NEXTSTAGE_FUNCTION_APP_ID, or run"),
-            (APP, {"properties": {"state": "Stopped"}}, "function app", "func-1 is stopped", "the portal"),
+            (APP, {"properties": {"state": "Stopped"}}, "function app",
+             "func-1 is stopped, and each event becomes a dead letter at once", "then run './manage.py redrive --dead"),
             (APP, DENIED, "function app", "GET x: AuthorizationFailed: No role. (HTTP 403)", "the role Reader"),
             (APP, BUSY, "function app", "GET x: no usable answer", "check the network"),
             (f"{APP}/functions", [], "function", "does not list the function aml_event, nor any", "manage.py connect"),
