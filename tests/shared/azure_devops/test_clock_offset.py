@@ -84,3 +84,16 @@ def test_an_answer_that_is_lost_does_not_show_the_clock() -> None:
         with pytest.raises(RequestNotSent):
             pipelines.list_pipelines(request, soon())
         assert pipelines.clock_offset(request) == timedelta()
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_search_is_in_the_time_of_the_server(minutes: int) -> None:
+    """Behind the proxy, the emulator's clock is right. So by our clock, a run is queued ten minutes from now."""
+    shift, minute = timedelta(minutes=minutes), timedelta(minutes=1)
+    with azure_devops(shift) as (request, _), client() as pipelines:
+        run = pipelines.run(request, soon(), ORCHESTRATION_ID)
+        queued_at = utc_now() - shift
+        (found,), *_ = pipelines.builds(request, queued_at - minute, queued_at + minute, soon())
+        assert found.run.id == run.id
+        assert found.queued_at is not None
+        assert abs(found.queued_at - queued_at) < minute
