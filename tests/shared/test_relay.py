@@ -350,12 +350,15 @@ class TestEqualRequests:
         assert second.run_id == 101
 
     @pytest.mark.parametrize("late", [False, True], ids=["none is left", "one is left"])
-    def test_a_run_that_may_still_be_another_workers_answer_is_not_adopted(self, bench: Bench, late: bool) -> None:
+    @pytest.mark.parametrize("hours", [0, 1], ids=["one clock", "the journal's clock differs"])
+    def test_a_run_that_may_still_be_another_workers_answer_is_not_adopted(
+        self, bench: Bench, late: bool, hours: int
+    ) -> None:
         """``a`` has lost its answer. While ``b`` is being queued, ``a`` finds the run of ``b``, and waits.
 
         If the request of ``a`` is carried out late, ``a`` adopts that run in the end.
         """
-        relay = bench.relay(SAME)
+        relay = bench.relay(SAME, store=store_with(bench.store, clock_offset=lambda: timedelta(hours=hours)))
         bench.pipelines.plan.append(LOST_UNQUEUED)
         deferred(relay, run_completed("a"))
         bench.clock.advance(SETTLE)

@@ -77,6 +77,16 @@ class TestTheWindow:
         assert LostRequest.of(record).until == record.settled_at
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_the_clock_of_the_journal_differs(bench: Bench, hours: int) -> None:
+    """The journal's times are compared with those of builds: the period of the search, and who owns a run."""
+    bench.store = store_with(bench.store, clock_offset=lambda: timedelta(hours=hours))
+    (first,) = bench.relay(SAME).deliver(run_completed("b")).decisions
+    lose(bench, SAME, queued=True)
+    (second,) = bench.relay(SAME).deliver(run_completed("a")).decisions
+    assert (first.run_id, second.run_id, len(bench.pipelines.books)) == (100, 101, 2)
+
+
 def test_a_record_that_cannot_be_read_is_named_in_each_delivery_that_needs_it(bench: Bench) -> None:
     """The run may belong to it. Without it, the run is adopted."""
     broken = UnreadableRecord("the record 1234 of route r cannot be read; repair or delete the record", "r", "1234")
@@ -110,18 +120,20 @@ class Pages(FakePipelines):
                 yield [build]
 
 
-def test_paging_continues_where_it_stopped(bench: Bench) -> None:
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_paging_continues_where_it_stopped(bench: Bench, hours: int) -> None:
+    """The journal's clock may be another one."""
+    offset = timedelta(hours=hours)
+    bench.store = store_with(bench.store, clock_offset=lambda: offset)
     bench.pipelines = Pages(bench.clock, plan=bench.pipelines.plan)
     relay = bench.relay(SAME)
     record = lose(bench, SAME)
-    request = RunRequest.from_json(record.entry.request)
+    request, claimed_at = RunRequest.from_json(record.entry.request), record.claimed_at - offset
     for number in range(4):  # of strangers
         bench.pipelines.queue(request, requester="a person")
-        bench.pipelines.books[-1] = replace(
-            bench.pipelines.books[-1], at=record.claimed_at + timedelta(seconds=8 * number)
-        )
+        bench.pipelines.books[-1] = replace(bench.pipelines.books[-1], at=claimed_at + timedelta(seconds=8 * number))
     bench.pipelines.queue(request)
-    bench.pipelines.books[-1] = replace(bench.pipelines.books[-1], at=record.claimed_at + timedelta(seconds=29))
+    bench.pipelines.books[-1] = replace(bench.pipelines.books[-1], at=claimed_at + timedelta(seconds=29))
     for _ in range(3):
         deferred(relay, run_completed("a"))
     (decision,) = relay.deliver(run_completed("a")).decisions
