@@ -1,7 +1,11 @@
 """Credentials: what is sent, how long it is cached, and the errors if there is none."""
 
+import json
+import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -25,6 +29,7 @@ from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.services.event_grid_topic import TOKEN
 from tests.support.services.managed_identity import FakeIdentity
+from tests.support.services.raw_server import server
 from tests.support.services.vault import VAULT, Vault, secret_bundle
 
 
@@ -132,6 +137,41 @@ class TestEntraToken:
         words = "no token for Azure DevOps: ManagedIdentityCredential: no endpoint; check the identity"
         with pytest.raises(CredentialUnavailable, match=words):
             entra_token(lambda: identity).authorization()
+
+
+class TestSilence:
+    """A service accepts the connection and does not answer. A delivery may not wait for that as long as the libraries.
+
+    If it waited, it would get an answer after half a minute.
+    """
+
+    @pytest.fixture
+    def silent(self) -> Iterator[str]:
+        token = {"access_token": TOKEN, "expires_on": "9999999999", "token_type": "Bearer", "resource": "x"}
+        body = json.dumps(token).encode()
+
+        def serve(connection: socket.socket) -> None:
+            connection.recv(65536)
+            connection.settimeout(30)
+            with suppress(TimeoutError):
+                if not connection.recv(65536):
+                    return  # the client has hung up
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            connection.sendall(head % len(body) + body)
+
+        with server(serve) as url:
+            yield url
+
+    def test_of_the_managed_identity(self, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", silent)
+        monkeypatch.setenv("IDENTITY_HEADER", secret("msi"))
+        with pytest.raises(CredentialUnavailable, match=r"no token for Azure DevOps: .*timed out"):
+            entra_token(lambda: azure_identity("client", in_azure=True)).authorization()
+
+    def test_of_key_vault(self, silent: str) -> None:
+        vault = silent.replace("http:", "https:")
+        with pytest.raises(CredentialUnavailable, match=r"the secret ado-pat cannot be read from .*timed out"):
+            pat_from_key_vault(vault, "ado-pat", FakeIdentity()).authorization()
 
 
 def test_the_managed_identity_is_used_in_azure_and_the_default_identity_locally() -> None:
