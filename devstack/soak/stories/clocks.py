@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -31,24 +32,24 @@ def wrong_host_clocks(stage: Stage) -> None:
 def sleeper(stage: Stage, *, answer: Mapping[str, Any] = ANSWERED, storage_fails: bool = False) -> None:
     """A host freezes while Azure DevOps holds its requests, and wakes while those of its successor are in progress."""
     events = stage.make_events(stage.values(6))
-    held = {**answer, "delay_before_seconds": 9.5 * stage.scale, "times": len(events)}
-    stage.plan([held, {"accept": True, "delay_after_seconds": 4 * stage.scale, "times": len(events)}])
+    held = {**answer, "delay_before_seconds": 9.5, "times": len(events)}
+    stage.plan([held, {"accept": True, "delay_after_seconds": 4, "times": len(events)}])
     with stage.delivering(events, host=0):
         stage.wait_for(lambda: len(stage.run_requests()) >= len(events))
         os.kill(stage.hosts[0].pid, signal.SIGSTOP)
         with stage.delivering(events, host=1) as successor:
             # On a slow machine, the successor may find the runs of all requests that were held, and send none.
             stage.wait_for(lambda: len(stage.run_requests()) > len(events) or not successor.is_alive())
-            stage.sleep(2.5)
+            time.sleep(2.5)
             with stage.no_storage() if storage_fails else nullcontext():
                 os.kill(stage.hosts[0].pid, signal.SIGCONT)
-                stage.sleep(8 if storage_fails else 0)
+                time.sleep(8 if storage_fails else 0)
     for number in range(_MAX_SWEEPS):  # on a slow machine, orphans may be written down after the second one
-        stage.sleep(3)
+        time.sleep(3)
         stage.sweep()
         if number and not stage.outcome().doubled:
             break
-    stage.sleep(1)
+    time.sleep(1)
 
 
 CLOCKS: Final = (
@@ -83,20 +84,17 @@ CLOCKS: Final = (
         is_long=True,
         about="a host wakes while the request of its successor is in progress",
         play=sleeper,
-        scale=0.4,
     ),
     Story(
         name="sleeper-without-an-answer",
         is_long=True,
         about="a host wakes, and its own answer is lost too",
         play=partial(sleeper, answer=LOST[0]),
-        scale=0.4,
     ),
     Story(
         name="sleeper-without-storage",
         about="a host wakes while the journal does not answer",
         play=partial(sleeper, storage_fails=True),
-        scale=0.4,
         is_long=True,
     ),
 )

@@ -1,5 +1,6 @@
 """Outages of Azure DevOps that end. The sender delivers each event once: the app itself comes back to it."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -29,9 +30,9 @@ def outage(stage: Stage, kind: Kind) -> None:
     events = stage.make_events(stage.values(_EVENTS))
     seconds = _SECONDS if stage.is_full else _SHORT_SECONDS
     with stage.meanwhile(lambda: stage.deliver_once(events, _LEAD_SECONDS + seconds)):
-        stage.sleep(_LEAD_SECONDS)
+        time.sleep(_LEAD_SECONDS)
         with _down(stage, kind, seconds):
-            stage.sleep(seconds)
+            time.sleep(seconds)
         recovered_at = utc_now()
     stage.wait_for(lambda: not stage.messages_left(), look_every_seconds=0.5)
     last = max((datetime.fromisoformat(run["createdDate"]) for run in stage.runs()), default=recovered_at)

@@ -83,7 +83,7 @@ class Route:
 class Stage:
     """The processes of one story, for one story after the other with different behaviors of Azure DevOps."""
 
-    def __init__(  # noqa: PLR0913 - what a story may choose
+    def __init__(
         self,
         stack: ExitStack,
         folder: Path,
@@ -91,7 +91,6 @@ class Stage:
         routes: Sequence[Route] = (Route(),),
         *,
         clocks: Sequence[float] = (0, 0),
-        scale: float = 1,
         settle_seconds: float = SETTLE_SECONDS,
         size: float = 1,
         resumes: bool = False,
@@ -99,13 +98,11 @@ class Stage:
         """Start all processes. They are stopped when the stack is closed.
 
         :param clocks: how many seconds each host's clock is ahead.
-        :param scale: makes the times shorter, for stories that wait for the end of a lease.
         :param settle_seconds: longer than the emulator needs to carry out a request.
         :param size: makes the story smaller.
         :param resumes: whether deferred events come back without a redelivery.
         """
         self.store = store
-        self.scale = scale
         self._size = size
         self._session = stack.enter_context(requests.Session())
         self._folder = folder
@@ -127,9 +124,9 @@ class Stage:
             "AZURE_DEVOPS_EXT_PAT": PAT,
             "JOURNAL_CONNECTION": self._azurite.connection_string if self._azurite else f"sqlite:{self._sqlite}",
             "ROUTES_FILE": str(folder / "routes.yaml"),
-            "DELIVERY_BUDGET_SECONDS": str(BUDGET_SECONDS * scale),
-            "JOURNAL_LEASE_SECONDS": str(LEASE_SECONDS * scale),
-            "JOURNAL_SETTLE_SECONDS": str(settle_seconds * scale),
+            "DELIVERY_BUDGET_SECONDS": str(BUDGET_SECONDS),
+            "JOURNAL_LEASE_SECONDS": str(LEASE_SECONDS),
+            "JOURNAL_SETTLE_SECONDS": str(settle_seconds),
             "PYTHON_THREADPOOL_THREAD_COUNT": "32",
         }
         if resumes:
@@ -251,7 +248,7 @@ class Stage:
     def deliver_once(self, events: Sequence[StoryEvent], seconds: float) -> None:
         """Deliver each event once, evenly over a time. A delivery that is not acknowledged makes the story wrong."""
         pick = (host.url for host in itertools.cycle(self.hosts))
-        deliveries = Deliveries(events, lambda: next(pick), seed=1, pauses=NEVER, seconds=seconds * self.scale)
+        deliveries = Deliveries(events, lambda: next(pick), seed=1, pauses=NEVER, seconds=seconds)
         deliveries.run(16, until=math.inf)
         self._left += len(events) - deliveries.progress.answers["202"]
         self.notes.append(f"{deliveries.progress.deliveries - len(events)} redeliveries")
@@ -284,7 +281,7 @@ class Stage:
     def refuse_connections(self, seconds: float) -> None:
         """Let the emulators refuse connections for a while, also those of this stage."""
         for url in self._controls:
-            self._post(f"{url}/outage", {"seconds": seconds * self.scale})
+            self._post(f"{url}/outage", {"seconds": seconds})
 
     def messages_left(self) -> int:
         """Return how many messages of deferred events there are, visible or not."""
@@ -340,10 +337,6 @@ class Stage:
                 self.wrong.append("the story did not take its course")
                 return
             time.sleep(look_every_seconds)
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep for a time that is as much shorter as the other times of the story."""
-        time.sleep(seconds * self.scale)
 
     def sweep(self) -> None:
         """Call the timer function of a host that cancels second runs of events."""

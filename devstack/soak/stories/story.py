@@ -38,7 +38,6 @@ class Story:
     :param play: plans faults, makes events and delivers them.
     :param clocks: how many seconds the hosts' clocks are ahead. Processes that share a SQLite file share a clock, so
         with SQLite both have that of the first host.
-    :param scale: see ``Stage``, also for ``settle_seconds``.
     :param ways: the behaviors of Azure DevOps that make a difference.
     :param resumes: whether deferred events come back without a redelivery.
     :param may_be_unclear: whether events may be parked because the app cannot tell, if the key is ignored.
@@ -50,7 +49,6 @@ class Story:
     play: Callable[[Stage], None]
     routes: Sequence[Route] = (Route(),)
     clocks: tuple[float, float] = (0, 0)
-    scale: float = 1
     settle_seconds: float = SETTLE_SECONDS
     ways: Sequence[Idempotency] = HONORED_FIRST
     resumes: bool = False
@@ -69,7 +67,6 @@ class Story:
                 store,
                 self.routes,
                 clocks=clocks,
-                scale=self.scale,
                 settle_seconds=self.settle_seconds,
                 size=size,
                 resumes=self.resumes,
