@@ -73,7 +73,10 @@ def deployed(installation: Installation, name: str | None = None) -> Installatio
     what belongs to it.
 
     :param name: the name of an installation that azd may not know; its values must not be mixed with those of another.
+    :raises CommandFailed: the installation has the values of another one already.
     """
+    if name and installation.is_deployed:
+        raise CommandFailed(f"--deployed excludes --name: azd does not know the values of {name}")
     azd = shutil.which("azd", path=installation.environ.get("PATH"))
     if installation.environ.get(FUNCTION_APP, "").strip():
         return replace(installation, is_deployed=True)
