@@ -24,8 +24,12 @@ _CLOSED: Final = {api.lower() for api in _CLOSES.values()}
 _SUCCESS: Final = "_SUCCESS"
 """The empty file with which Hadoop and Spark report that a folder is complete."""
 
-_ACCOUNT_FORM: Final = Form("without a domain", lambda text: re.split("[./]", text.rpartition("//")[2])[0])
-_CONTAINER_FORM: Final = Form("without a slash", lambda text: text.strip("/").partition("/")[0])
+# Source: Azure Storage documentation, "Storage account overview" and "Naming and referencing containers, blobs, and
+# metadata": the letters of accounts and containers are lower case.
+_ACCOUNT_FORM: Final = Form(
+    "in lower case, without a domain", lambda text: re.split("[./]", text.rpartition("//")[2])[0].lower()
+)
+_CONTAINER_FORM: Final = Form("in lower case, without a slash", lambda text: text.strip("/").partition("/")[0].lower())
 _PATH_FORM: Final = Form(
     "without a slash at its start and end, and not percent-encoded", lambda text: unquote(text).strip("/")
 )

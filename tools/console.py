@@ -190,8 +190,8 @@ def _packed(cells: Sequence[str], sizes: Sequence[int], room: int | None) -> Ite
 
 
 def printable(text: str) -> str:
-    """Return the text on one line, with a space in place of each unprintable character."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    """Return the text on one line. Unprintable characters, which may hide or reorder others, are escaped as in JSON."""
+    return "".join(one if one.isprintable() else " " if one.isspace() else json.dumps(one)[1:-1] for one in text)
 
 
 def masked(text: str) -> str:

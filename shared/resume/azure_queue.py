@@ -48,8 +48,9 @@ _ACCESS_ADVICE: Final = (
     "account's firewall"
 )
 
-# The library reads an answer without checking it first, so one that is not from the service raises any of these.
-_LIBRARY_ERRORS: Final = (AzureError, OSError, ValueError, LookupError, AttributeError, TypeError)
+LIBRARY_ERRORS: Final = (AzureError, OSError, ValueError, LookupError, AttributeError, TypeError, SyntaxError)
+"""What the library raises. It reads an answer without checking it first, so one that is not from the service raises any
+of these; XML that cannot be parsed is a SyntaxError."""
 
 _Answer = TypeVar("_Answer")
 
@@ -174,7 +175,7 @@ class AzureQueue(DueQueue):
             seconds = max(ends_at - time.monotonic(), MIN_REQUEST_SECONDS) / 2
             try:
                 return send({"connection_timeout": seconds, "read_timeout": seconds})
-            except _LIBRARY_ERRORS as exc:
+            except LIBRARY_ERRORS as exc:
                 status = exc.status_code if isinstance(exc, HttpResponseError) else None
                 if isinstance(exc, ResourceNotFoundError):
                     raise _NotFound(self._unavailable(exc, status)) from exc

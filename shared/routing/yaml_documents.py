@@ -49,6 +49,10 @@ def load(text: str) -> Any:
 
 def _check_depth(text: str) -> None:
     depth = 0
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise yaml.YAMLError("contains half a surrogate pair, which is not Unicode text") from exc
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1

@@ -60,6 +60,37 @@ def test_no_azd(desk: Desk) -> None:
     desk.fails(2, "--deployed needs an environment of azd with the value JOURNAL_CONNECTION", "--deployed", "journal")
 
 
+@pytest.mark.parametrize("name", ["JOURNAL_CONNECTION", "RESUME_STORAGE__queueServiceUri"])
+def test_the_shell_must_not_name_the_store_of_another_app(desk: Desk, in_azure: Any, name: str) -> None:
+    """Else the journal of one app would be read with the queue of another."""
+    desk.settings[name] = "https://other.queue.core.windows.net"
+    desk.fails(2, f"{name} is set here, but azd's environment has another value; unset it", "--deployed", "resume")
+
+
+def test_the_shell_may_name_the_stores_that_azd_names(desk: Desk, in_azure: Any) -> None:
+    desk.settings["RESUME_STORAGE__queueServiceUri"] = "https://account.queue.core.windows.net/"
+    assert keys(desk, "--deployed", "journal") == [in_azure.key.key]
+
+
+def test_a_file_of_the_shell_is_not_the_journal_of_an_app_in_azure(desk: Desk) -> None:
+    desk.deliver()
+    desk.settings = {"PATH": ""}
+    desk.fails(2, "--deployed cannot use JOURNAL_CONNECTION: it is a SQLite file", "--deployed", "journal")
+
+
+def test_events_are_not_sent_to_the_app_on_this_machine(desk: Desk, in_azure: Any) -> None:
+    message = "--deployed does not tell the app's URL; give it with --url, or in NEXTSTAGE_URL"
+    desk.fails(2, message, "--deployed", "send", "RunCompleted")
+    desk.settings["NEXTSTAGE_URL"] = "https://app.azurewebsites.net"
+    assert desk.run("--deployed", "send", "RunCompleted", "--dry-run").code == 0
+
+
+def test_doctor_tests_the_deployed_app(desk: Desk, in_azure: Any) -> None:
+    """In both places, the option means the same. This test needs the workspaces whose events the app gets."""
+    for arguments in (["--deployed", "doctor"], ["doctor", "--deployed"]):
+        desk.fails(2, "AML_WORKSPACE_ID is not set", *arguments)
+
+
 def test_a_hook_of_azd_does_not_read_local_settings(tmp_path: Path) -> None:
     (tmp_path / "local.settings.json").write_text(json.dumps(LOCAL))
     environ = {"NEXTSTAGE_FUNCTION_APP_ID": "id", "JOURNAL_CONNECTION": "https://account.table.core.windows.net"}

@@ -345,7 +345,7 @@ def _checked_prefix(prefix: str) -> str:
         # The value is not shown: it may be anything, even a URL with a signature.
         raise CommandFailed(
             f"KEY must be at least the first {MIN_PREFIX} hexadecimal digits of a journal key; 'manage.py journal' "
-            "lists the keys (for dead letters, use --dead-letters PATH)"
+            "lists the keys (for dead letters, use 'manage.py redrive --dead-letters PATH')"
         )
     return lowered
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from shared.credentials import Secret
+from shared.journal.backends import backend_of
 from tools.azure.event_resources import FUNCTION
 from tools.azure.plan import FUNCTION_APP, NAME, Plan
 from tools.azure.sources import Resource
@@ -16,6 +17,8 @@ from tools.installation import Installation
 
 PROFILE: Final = "NEXTSTAGE_PROFILE"
 _JOURNAL: Final = "JOURNAL_CONNECTION"
+_STORES: Final = (_JOURNAL, "RESUME_STORAGE__queueServiceUri")
+"""The settings that name where an app keeps its records and messages, as azd's environment has them."""
 _AZD_SECONDS: Final = 60
 
 
@@ -70,7 +73,10 @@ def deployed(installation: Installation, name: str | None = None) -> Installatio
     what belongs to it.
 
     :param name: the name of an installation that azd may not know; its values must not be mixed with those of another.
+    :raises CommandFailed: the installation has the values of another one already.
     """
+    if name and installation.is_deployed:
+        raise CommandFailed(f"--deployed excludes --name: azd does not know the values of {name}")
     azd = shutil.which("azd", path=installation.environ.get("PATH"))
     if installation.environ.get(FUNCTION_APP, "").strip():
         return replace(installation, is_deployed=True)
@@ -98,12 +104,23 @@ def deployed(installation: Installation, name: str | None = None) -> Installatio
 def deployed_app(installation: Installation) -> Installation:
     """Return the installation with the values of azd's environment.
 
-    :raises CommandFailed: the journal of the deployed app is not known.
+    :raises CommandFailed: the journal of the deployed app is not known, or the shell names a store of another app.
     """
-    found = deployed(installation)
-    if not found.environ.get(_JOURNAL, "").strip():
+    own = {name: installation.environ.get(name, "").strip() for name in _STORES}
+    found = deployed(replace(installation, environ={**installation.environ, **dict.fromkeys(_STORES, "")}))
+    for name, value in own.items():
+        if value and value.rstrip("/") != (found.environ[name].strip() or value).rstrip("/"):
+            raise CommandFailed(
+                f"{name} is set here, but azd's environment has another value; unset it, or choose the environment "
+                "with AZURE_ENV_NAME"
+            )
+    if (connection := own[_JOURNAL]) and (problem := backend_of(connection).problem_in_azure(connection)):
+        raise CommandFailed(f"--deployed cannot use {_JOURNAL}: it {problem}")
+    stores = {name: found.environ[name] or value for name, value in own.items()}
+    if not stores[_JOURNAL].strip():
         raise CommandFailed(
-            f"--deployed needs an environment of azd with the value {_JOURNAL}; run this after 'azd provision', or set "
-            f"{_JOURNAL} to the table endpoint of the app's storage account"
+            f"--deployed needs an environment of azd with the value {_JOURNAL}; run this after 'azd provision', choose "
+            f"the environment with 'azd env select', or set {_JOURNAL} to the table endpoint of the app's storage "
+            "account"
         )
-    return replace(found, is_deployed=True)
+    return replace(found, environ={**found.environ, **stores}, is_deployed=True)

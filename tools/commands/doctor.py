@@ -146,6 +146,7 @@ def doctor(  # noqa: PLR0913 - every parameter is an option
         checks = _idempotency(installation, console, idempotency, route, is_confirmed=yes)
     else:
         url = url or installation.environ.get(URL_VARIABLE, "")
+        is_deployed = is_deployed or installation.is_deployed
         look = partial(_deployed, None if as_json else console) if is_deployed else examine
         checks = look(installation, url, key or "", function)
     raise typer.Exit(0 if show_results(console, checks, as_json=as_json) else 1)

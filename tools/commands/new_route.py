@@ -180,7 +180,12 @@ class Questions:
 
         def read(answer: str) -> dict[str, str]:
             each = list(given) if given is not None else answer.split()
-            return {} if each == [_NO_PARAMETERS] else dict(parameter(one, event) for one in each)
+            named: dict[str, str] = {}
+            for name, text in [] if each == [_NO_PARAMETERS] else [parameter(one, event) for one in each]:
+                if name.lower() in map(str.lower, named):
+                    raise CommandFailed(f"the parameter '{name}' is given twice; Azure Pipelines ignores its case")
+                named[name] = text
+            return named
 
         default = " ".join(usual) or _NO_PARAMETERS
         return self._ask(None if given is None else "", "--parameter", lines, read, default)

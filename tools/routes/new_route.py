@@ -70,8 +70,9 @@ def condition(answer: str, event: str) -> str:
 
     :raises CommandFailed: the condition is invalid, or uses a name that the event does not have.
     """
-    parts = [_from_example(part, event) for part in answer.split("&&")]
-    text = " && ".join(part for part in parts if part)
+    parts, text = answer.split("&&"), answer.strip()
+    if any(map(_EXAMPLE.fullmatch, parts)):
+        text = " && ".join(filter(None, (_from_example(part, event) for part in parts)))
     return _valid(Expression, text, event) if text else ""
 
 
@@ -103,11 +104,15 @@ def parameter(answer: str, event: str) -> tuple[str, str]:
 
     The template may be a JSON object or list with placeholders in its strings, which are checked with the whole route.
 
-    :raises CommandFailed: the answer has neither form, or its placeholder is invalid.
+    :raises CommandFailed: the answer has neither form, its placeholder is invalid, or its object is not JSON.
     """
     if found := _PARAMETER.fullmatch(answer):
         text = found[2].strip()
-        return found[1], text if _json_value(text) is not None else _valid(parse_template, text, event)
+        try:
+            is_json = _json_value(text) is not None
+        except ValueError as exc:
+            raise CommandFailed(f"'{text}' is not JSON: {exc}; write names and strings in double quotes") from exc
+        return found[1], text if is_json else _valid(parse_template, text, event)
     if not _NAME.fullmatch(answer):
         raise CommandFailed(f"'{answer}' is neither a name such as run_id nor NAME=VALUE")
     first, *others = answer.rpartition(".")[2].split("_")
@@ -116,12 +121,18 @@ def parameter(answer: str, event: str) -> tuple[str, str]:
 
 
 def _json_value(text: str) -> Any:
-    """Return the object or list that a template is written as; None if it is other text."""
+    """Return the object or list that a template is written as; None if it is other text.
+
+    :raises ValueError: it is not JSON.
+    """
+    if text.startswith("{{") or text[:1] + text[-1:] not in {"{}", "[]"}:
+        return None
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict | list) else None
+        json.dumps(value, allow_nan=False)  # refuses what Python reads, but JSON does not have
+    except RecursionError as exc:
+        raise ValueError("it is nested too deeply") from exc
+    return value
 
 
 def _yaml(text: str) -> str:
@@ -196,7 +207,7 @@ def pipeline_text(route: NewRoute, *, with_check: bool) -> str:
             "              values:",
         ]
         lines += [f"                {name}: {values[name]}" for name in texts]
-    lines += [_REPLACE, _IN_ENV, "          - bash: env | grep ^VALUE_", "            env:"]
+    lines += [_REPLACE, _IN_ENV, "          - bash: declare -p ${!VALUE_@}", "            env:"]
     lines += [f"              VALUE_{name}: {value}" for name, value in values.items()]
     return "\n".join([*lines, ""])
 

@@ -134,6 +134,7 @@ DONE: Answer = lambda: Response(SENT, 201, content_type="application/xml")  # no
 NO_QUEUE: Answer = lambda: Response("", 404, {"x-ms-error-code": "QueueNotFound"})  # noqa: E731
 EXISTS: Answer = lambda: Response("", 409, {"x-ms-error-code": "QueueAlreadyExists"})  # noqa: E731
 PAGE: Answer = lambda: Response("<html>proxy</html>", 201, content_type="text/html")  # noqa: E731
+NOTHING: Answer = lambda: Response("", 201, content_type="application/xml")  # noqa: E731
 EMPTY: Answer = lambda: Response("<QueueMessagesList/>", 201, content_type="application/xml")  # noqa: E731
 
 
@@ -175,7 +176,7 @@ class TestOnServersThatFail:
     def test_another_worker_may_create_the_queue_at_the_same_time(self) -> None:
         assert self.put(NO_QUEUE, EXISTS, DONE) == 3
 
-    @pytest.mark.parametrize("answer", [BUSY, PAGE, EMPTY])
+    @pytest.mark.parametrize("answer", [BUSY, PAGE, EMPTY, NOTHING])
     def test_anything_else_is_unavailable(self, answer: Answer) -> None:
         with pytest.raises(ResumeUnavailable, match=r"the resume queue http://.*/queue cannot be used: "):
             self.put(answer)

@@ -41,6 +41,17 @@ def test_another_installation_gets_no_values_of_azd(azd: Azd, run: Run) -> None:
     assert state(azd) == kept
 
 
+def test_azd_does_not_know_another_installation(azd: Azd, run: Run) -> None:
+    """The values of the one that it knows, such as its app and its storage account, would be used for the other."""
+    lines(run("connect", **SHELL))
+    kept = state(azd)
+    for command in ("connect", "disconnect"):
+        journal = "https://account.table.core.windows.net"
+        told = run("--deployed", command, *OTHER_INSTALLATION, **{**SHELL, "JOURNAL_CONNECTION": journal})
+        told.fails(2, "--deployed excludes --name: azd does not know the values of prod")
+    assert state(azd) == kept
+
+
 def test_another_environment_gets_no_values_of_this_one(azd: Azd, run: Run) -> None:
     """As after ``azd down``, when azd has forgotten the values of the other one."""
     lines(run("connect", **SHELL))

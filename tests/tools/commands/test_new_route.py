@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,29 @@ def test_an_object_and_a_list_are_parameters_of_the_type_object(desk: Desk) -> N
     assert desk.run("test").code == 0
 
 
+def test_the_pipeline_shows_all_of_an_object(desk: Desk) -> None:
+    """Azure Pipelines writes an object on several lines."""
+    made = ["-p", "run_id", "-p", "config={}"]
+    assert desk.run("new-route", "--event", "RunCompleted", "--pipeline", "report", *made).code == 0
+    stage = yaml.safe_load(files(desk)["pipelines/report.yml"])["stages"][0]
+    script = stage["jobs"][0]["steps"][-1]["bash"]
+    values = {"VALUE_runId": "run-1", "VALUE_config": '{\n  "regions": ["west"]\n}'}
+    command = [str(shutil.which("bash")), "-c", script]
+    shown = subprocess.run(command, env=values, capture_output=True, text=True, check=True).stdout
+    assert "run-1" in shown
+    assert "west" in shown
+
+
+def test_text_that_is_not_unicode_is_refused(desk: Desk) -> None:
+    """The shell passes bytes that are not UTF-8 as halves of surrogate pairs."""
+    before = files(desk)
+    for arguments in (["--when", "model_name=\udcff"], ["-p", 'x={"a": "\\ud800"}']):
+        told = desk.run("new-route", "--event", "ModelRegistered", "--pipeline", "score", *arguments)
+        assert (told.code, told.out) == (2, "")
+        assert "is not Unicode text" in told.err
+    assert files(desk) == before
+
+
 def test_a_required_object_is_shown_as_it_is_written(desk: Desk) -> None:
     desk.file("parameters: [{name: config, type: object}]\nsteps: []\n", "pipelines/report.yaml")
     told = desk.run("new-route", "--event", "RunCompleted", "--pipeline", "report")
@@ -166,6 +190,10 @@ def test_a_dry_run_only_shows_the_files(desk: Desk) -> None:
         ((*GOLD, "-p", "a b"), "'a b' is neither a name such as run_id nor NAME=VALUE"),
         ((*GOLD, "-p", "x={{ model_nam }}"), "uses the name 'model_nam'"),
         ((*GOLD, "-p", "x=model_name"), "'model_name' is literal text, not a value of the event; did you mean {{"),
+        ((*GOLD, "-p", "x={run: model_name}"), "'{run: model_name}' is not JSON: Expecting property name"),
+        ((*GOLD, "-p", 'x={"auc": NaN}'), """'{"auc": NaN}' is not JSON: """),
+        ((*GOLD, "-p", "x=[1e999]"), "'[1e999]' is not JSON: "),
+        ((*GOLD, "-p", "a=1", "-p", "A=2"), "the parameter 'A' is given twice"),
         ((*GOLD, "--name", "evaluate"), "there is already a route 'evaluate'; choose another name with --name"),
         ((*GOLD, "--name", "-x"), "'-x' cannot be the name of a route"),
         (
@@ -265,6 +293,7 @@ def test_after_an_interruption_it_says_that_nothing_was_written(desk: Desk, way:
         ("monitor_threshold_breached=true", "RunStatusChanged", "monitor_threshold_breached == `true`"),
         ("run_id == 'a' && run_type=b", "RunCompleted", "run_id == 'a' && run_type == 'b'"),
         ("drift_coefficient >= `0.3`", "DatasetDriftDetected", "drift_coefficient >= `0.3`"),
+        ("run_id == 'a&&b'", "RunCompleted", "run_id == 'a&&b'"),
         ("", "RunCompleted", ""),
     ],
 )

@@ -48,7 +48,7 @@ class TestReading:
         [
             ('{\r\n  "a": 1\r\n  "b": 2\r\n}', "the text is not JSON: Expecting ',' delimiter", (3, 3), '"'),
             ("{} {}", "the text is not JSON: Extra data", (1, 4), "{"),
-            ('{"a": "x\x00"}', "the text is not JSON: Invalid control character at", (1, 9), " "),
+            ('{"a": "x\x00"}', "the text is not JSON: Invalid control character at", (1, 9), r"\u0000"),
             ("[1,\n", "the text is not JSON: Expecting value", (2, 1), ""),
             ("7", "the text contains neither an event nor an array of events", (0, 0), ""),
             ("[]", "the array is empty", (0, 0), ""),

@@ -231,11 +231,15 @@ WARNINGS = {
         "write 'a.csv'"),
     "a container with a folder": (
         route("when: «container == 'raw/landing'", BLOB_CREATED), Rule.WRONG_FORM,
-        "may never match, because container is written without a slash",
+        "may never match, because container is written in lower case, without a slash",
         "write 'raw'"),
+    "a container in upper case": (
+        route("when: «starts_with(container, 'Raw-')", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because container is written in lower case, without a slash",
+        "write 'raw-'"),
     "the URL of an account": (
-        route("when: «account == 'https://contoso.blob.core.windows.net/'", BLOB_CREATED), Rule.WRONG_FORM,
-        "may never match, because account is written without a domain",
+        route("when: «account == 'https://Contoso.blob.core.windows.net/'", BLOB_CREATED), Rule.WRONG_FORM,
+        "may never match, because account is written in lower case, without a domain",
         "write 'contoso'"),
     "an etag in quotes": (
         route("""when: «etag == '"0x1"' """, BLOB_CREATED), Rule.WRONG_FORM,

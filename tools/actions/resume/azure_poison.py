@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
 from shared.composition import identity_factory
 from shared.errors import ResumeUnavailable
 from shared.http.azure_transport import PooledTransport
-from shared.resume.azure_queue import open_client
+from shared.resume.azure_queue import LIBRARY_ERRORS, open_client
 from shared.settings import Settings
 from tools.actions.resume.poison import PoisonMessage
 
@@ -21,7 +21,6 @@ _AT_ONCE: Final = 32
 
 _TAKEN_SECONDS: Final = 300
 _ADVICE: Final = "check RESUME_STORAGE, your role Storage Queue Data Contributor, and the account's firewall"
-_ERRORS: Final = (AzureError, OSError)
 
 
 class AzurePoisonQueue:
@@ -33,14 +32,14 @@ class AzurePoisonQueue:
     def peek(self) -> list[PoisonMessage]:
         try:
             return [PoisonMessage(each.content, each.inserted_on) for each in self._client.peek_messages(_AT_ONCE)]
-        except _ERRORS as exc:
+        except LIBRARY_ERRORS as exc:
             self._raise_unless_missing(exc)
             return []
 
     def count(self) -> int:
         try:
             return self._client.get_queue_properties().approximate_message_count or 0
-        except _ERRORS as exc:
+        except LIBRARY_ERRORS as exc:
             self._raise_unless_missing(exc)
             return 0
 
@@ -49,19 +48,19 @@ class AzurePoisonQueue:
         try:
             for each in messages:
                 yield PoisonMessage(each.content, each.inserted_on, (each.id, each.pop_receipt or ""))
-        except _ERRORS as exc:
+        except LIBRARY_ERRORS as exc:
             self._raise_unless_missing(exc)
 
     def release(self, message: PoisonMessage) -> None:
         try:
             self._client.update_message(*message.handle, visibility_timeout=0)
-        except _ERRORS as exc:
+        except LIBRARY_ERRORS as exc:
             self._raise_unless_missing(exc)
 
     def delete(self, message: PoisonMessage) -> None:
         try:
             self._client.delete_message(*message.handle)
-        except _ERRORS as exc:
+        except LIBRARY_ERRORS as exc:
             self._raise_unless_missing(exc)
 
     def _raise_unless_missing(self, error: Exception) -> None:

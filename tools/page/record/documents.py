@@ -85,5 +85,5 @@ def _pretty(stored: str, document: Any) -> str:
 
 
 def _lines(text: str) -> str:
-    """Return the text with a space in place of each unprintable character, which may hide or reorder others."""
+    """Return the text with each unprintable character escaped as in JSON."""
     return "\n".join(map(printable, text.splitlines()))

@@ -27,9 +27,9 @@ def test_anything_else_stays_as_it_is(text: str) -> None:
     assert of_event(text) == Document(text)
 
 
-def test_what_may_hide_or_reorder_text_is_replaced() -> None:
-    assert of_event('{"a": "\\u202eb"}').text == '{\n  "a": " b"\n}'
-    assert of_event("a\x00\x1b[31m\u2066b").text == "a  [31m b"
+def test_what_may_hide_or_reorder_text_is_escaped() -> None:
+    assert of_event('{"a": "\\u202eb"}').text == '{\n  "a": "\\u202eb"\n}'
+    assert of_event("a\x00\x1b[31m\u2066b").text == r"a\u0000\u001b[31m\u2066b"
 
 
 def test_deep_nesting() -> None:

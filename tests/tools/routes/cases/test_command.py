@@ -294,7 +294,7 @@ class TestJunit:
         )
         fine, failed = suite
         assert {key: failed.get(key) for key in ("name", "classname", "file", "line")} == {
-            "name": "a <b> [0m &  ",
+            "name": r"a <b>\u001b[0m & \u0000",
             "classname": FILE,
             "file": FILE,
             "line": "3",
