@@ -37,6 +37,7 @@ from shared.relay import SET_RESUME, Relay, WaitingTasks
 from shared.routing.routes_file import load_routes
 from shared.routing.table import RouteTable, gathers
 from shared.settings import Settings, load_settings
+from shared.settings.misspelled import misspelled
 from shared.telemetry import Decision, Report, Result, log_decision
 from shared.waits.off import EndsWithoutKeys
 
@@ -172,8 +173,6 @@ def compose(
     :raises JournalUnavailable: the journal cannot be opened.
     :raises ResumeUnavailable: the queue cannot be opened.
     """
-    from shared.settings.misspelled import misspelled
-
     settings, routes = configuration
     for message in misspelled(settings.environment, settings.routes_file):
         _log.warning("%s", message)
