@@ -15,7 +15,7 @@ from shared.journal.stored_form import Found
 from shared.routing.routes_file import read_routes
 from tools.actions import records
 from tools.actions.records import RecordFilter
-from tools.actions.resume.deferred import Waiting, deferred, waiting_messages
+from tools.actions.resume.deferred import Waiting, deferred, queued_messages
 from tools.actions.resume.gathered import GatheredEvents
 from tools.errors import CommandFailed
 from tools.files import read_text
@@ -139,8 +139,7 @@ def _deferred_line(record: Record, gathered: GatheredEvents, waiting: Waiting | 
 def _waiting(installation: Installation) -> Waiting | None:
     """Return the messages in the queue; None if there is no queue. If it does not answer, the page Due says why."""
     with suppress(ResumeUnavailable):
-        if (queue := installation.due_queue()) is not None:
-            return waiting_messages(queue, is_complete=installation.lists_all_messages, limit=MAX_MESSAGES)
+        return queued_messages(installation, limit=MAX_MESSAGES)
     return None
 
 
