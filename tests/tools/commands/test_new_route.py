@@ -133,6 +133,17 @@ def test_an_object_and_a_list_are_parameters_of_the_type_object(desk: Desk) -> N
     assert desk.run("test").code == 0
 
 
+def test_a_new_pipeline_shows_all_lines_of_its_values(desk: Desk) -> None:
+    """``convertToJson`` writes several."""
+    made = ["-p", "run_id", "-p", "config={}"]
+    assert desk.run("new-route", "--event", "RunCompleted", "--pipeline", "report", *made).code == 0
+    job = yaml.safe_load(files(desk)["pipelines/report.yml"])["stages"][0]["jobs"][0]
+    environment = {**os.environ, "VALUE_runId": "run-1", "VALUE_config": '{\n  "n": 3\n}'}
+    script = ["/bin/bash", "-c", job["steps"][-1]["bash"]]
+    shown = subprocess.run(script, env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout == 'VALUE_config={\n  "n": 3\n}\nVALUE_runId=run-1\n'
+
+
 def test_a_required_object_is_shown_as_it_is_written(desk: Desk) -> None:
     desk.file("parameters: [{name: config, type: object}]\nsteps: []\n", "pipelines/report.yaml")
     told = desk.run("new-route", "--event", "RunCompleted", "--pipeline", "report")
