@@ -4,10 +4,10 @@ import json
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from shared.journal.records import Record
 from tests.tools.conftest import Desk
 from tools.azure.deployment import deployed
 from tools.installation import Installation
@@ -17,7 +17,7 @@ LOCAL = {"Values": {"JOURNAL_CONNECTION": "sqlite:journal.sqlite3", "RESUME_STOR
 
 
 @pytest.fixture
-def in_azure(desk: Desk) -> Any:
+def in_azure(desk: Desk) -> Record:
     """The record of an event that the deployed app has parked. azd names its journal; this machine has another one."""
     (desk.folder / "azure").mkdir()
     there = f"sqlite:{desk.folder / 'azure' / 'journal.sqlite3'}"
@@ -36,11 +36,12 @@ def keys(desk: Desk, *arguments: str) -> list[str]:
     return [one["key"] for one in desk.run(*arguments, "--json").json]
 
 
-def test_the_journal_is_that_of_the_deployed_app(desk: Desk, in_azure: Any) -> None:
+def test_the_journal_is_that_of_the_deployed_app(desk: Desk, in_azure: Record) -> None:
     """The settings of the app on this machine would contradict azd's values."""
     assert keys(desk, "--deployed", "journal") == [in_azure.key.key]
     assert in_azure.key.key not in keys(desk, "journal")
     assert desk.run("--deployed", "waits").code == 0
+    assert ["ok", "settings", "read from the environment"] in desk.run("--deployed", "doctor").rows
 
 
 def test_an_empty_list_says_which_journal_was_read(desk: Desk) -> None:

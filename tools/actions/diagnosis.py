@@ -112,7 +112,7 @@ def _tried(
 
 
 def _settings(installation: Installation) -> Generator[CheckResult, None, Settings | None]:
-    has_file = (installation.app_dir / FILE_NAME).exists()
+    has_file = not installation.is_deployed and (installation.app_dir / FILE_NAME).exists()
     places = "the environment" + (f", then from {FILE_NAME}" if has_file else "")
 
     def load() -> Settings:
