@@ -120,8 +120,8 @@ def resume_problem(configuration: Configuration) -> str:
     if settings.has_resume or not gathering:
         return ""
     return (
-        f"{settings.routes_file.name}: 'gather' needs a resume queue, whose messages end a period; {SET_RESUME}, "
-        f"or disable these routes: {', '.join(gathering)}"
+        f"{settings.routes_file.name}: 'gather' needs a resume queue, whose messages end a period, so the app does not "
+        f"start with these settings; {SET_RESUME}, or disable these routes: {', '.join(gathering)}"
     )
 
 
