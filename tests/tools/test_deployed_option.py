@@ -44,6 +44,10 @@ def test_the_journal_is_that_of_the_deployed_app(desk: Desk, in_azure: Record) -
     assert ["ok", "settings", "read from the environment"] in desk.run("--deployed", "doctor").rows
 
 
+def test_an_event_for_the_deployed_app_is_not_sent_to_this_machine(desk: Desk, in_azure: Record) -> None:
+    desk.fails(2, "the URL of the deployed app is not known; set NEXTSTAGE_URL", "--deployed", "send", "RunCompleted")
+
+
 def test_an_empty_list_says_which_journal_was_read(desk: Desk) -> None:
     """The folder .azure contains azd's environments."""
     commands = (["journal", "--state", "queued"], ["journal", "--orphans"], ["waits"], ["redrive", "--all"])

@@ -234,9 +234,10 @@ def _routed_types(installation: Installation) -> set[str]:
 def _target(installation: Installation, url: str | None, topic: str | None, key: str | None, function: str) -> Target:
     if topic is None:
         key = key or installation.environment.get(HOST_KEY_VARIABLE, "")
-        return host_target(
-            webhook(url or installation.environ.get(URL_VARIABLE) or DEFAULT_URL, function, checked_key(key))
-        )
+        url = url or installation.environ.get(URL_VARIABLE)
+        if not url and installation.is_deployed:
+            raise CommandFailed(f"the URL of the deployed app is not known; set {URL_VARIABLE}, or give --url")
+        return host_target(webhook(url or DEFAULT_URL, function, checked_key(key)))
     if url is not None:
         raise CommandFailed("--url and --topic exclude each other; use only one of them")
     if not is_safe_address(topic):
