@@ -96,9 +96,9 @@ def deployed(installation: Installation, name: str | None = None) -> Installatio
 
 
 def deployed_app(installation: Installation) -> Installation:
-    """Return the installation with the values of azd's environment.
+    """Return the installation with what the shell and azd say of the deployed app, for ``manage.py --deployed``.
 
-    :raises CommandFailed: the journal of the deployed app is not known.
+    :raises CommandFailed: neither says where its journal is.
     """
     found = deployed(installation)
     if not found.environ.get(_JOURNAL, "").strip():
