@@ -37,6 +37,7 @@ from shared.relay import SET_RESUME, Relay, WaitingTasks
 from shared.routing.routes_file import load_routes
 from shared.routing.table import RouteTable, gathers
 from shared.settings import Settings, load_settings
+from shared.settings.misspelled import misspelled
 from shared.telemetry import Decision, Report, Result, log_decision
 from shared.waits.off import EndsWithoutKeys
 
@@ -119,8 +120,8 @@ def resume_problem(configuration: Configuration) -> str:
     if settings.has_resume or not gathering:
         return ""
     return (
-        f"{settings.routes_file.name}: 'gather' needs a resume queue, whose messages end a period; {SET_RESUME}, "
-        f"or disable these routes: {', '.join(gathering)}"
+        f"{settings.routes_file.name}: 'gather' needs a resume queue, whose messages end a period, so the app does not "
+        f"start with these settings; {SET_RESUME}, or disable these routes: {', '.join(gathering)}"
     )
 
 
@@ -172,8 +173,6 @@ def compose(
     :raises JournalUnavailable: the journal cannot be opened.
     :raises ResumeUnavailable: the queue cannot be opened.
     """
-    from shared.settings.misspelled import misspelled
-
     settings, routes = configuration
     for message in misspelled(settings.environment, settings.routes_file):
         _log.warning("%s", message)

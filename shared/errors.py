@@ -48,7 +48,7 @@ _MAX_QUOTED: Final = 300
 
 
 def first_line(text: str) -> str:
-    """Return the first line of another program's message, shortened and without its period, to go on after it."""
+    """Return the first line of another program's message, shortened and without its period, since advice follows it."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line[:_MAX_QUOTED].rstrip(". ")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from shared.clock import Clock, utc_now
+from shared.errors import InvalidSettings
 from tools.errors import CommandFailed
 from tools.local_settings import with_local_settings
 
@@ -190,14 +191,23 @@ class Installation:
 
         return resume_problem(self.configuration)
 
+    def check_start(self) -> None:
+        """Check that the app would start. A dry run does this, because the command without --dry-run refuses as well.
+
+        :raises ConfigurationError: lists every problem of settings and routes, or says that there is no resume queue.
+        """
+        if problem := self.resume_problem:
+            raise InvalidSettings(problem)
+
     def decide_again(self, record: "Record") -> "Verdict":
         """Return what the current routes decide about the event of a record, without acting on it.
 
-        :raises ConfigurationError: the routes are invalid.
+        :raises ConfigurationError: the app would not start; see ``check_start``.
         """
         from handlers import DISPATCH
         from shared.deciding import decide_again
 
+        self.check_start()
         return decide_again(record, DISPATCH, self.configuration.routes)
 
     def decide(self, raw: str) -> "Verdict":

@@ -44,7 +44,7 @@ from shared.routing.yaml_nodes import (
 )
 from shared.settings import SETTINGS, Settings
 from shared.settings.setting import ROW
-from shared.suggestion import suggestion
+from shared.suggestion import nearest, suggestion
 
 ROUTES_KEYS: Final = ("version", "defaults", "routes")
 ROUTE_KEYS: Final = Route._fields
@@ -267,9 +267,9 @@ class _RoutesReader:
             raise WrongValue("is an event of nextstage, which cannot queue a pipeline")
         if FULL_TYPE.fullmatch(text) and text.lower() not in map(str.lower, self._names):
             return text
-        advice = suggestion(name, self._names)
-        rule = f", nor a full type, which has a dot, such as {OWN_TYPE}" if advice.startswith("known") else ""
-        raise WrongValue(f"is not an event type{rule}; {advice}")
+        is_near = nearest(name, self._names) is not None
+        rule = "" if is_near else f", nor a full type, which has a dot, such as {OWN_TYPE}"
+        raise WrongValue(f"is not an event type{rule}; {suggestion(name, self._names)}")
 
     def _name(self, node: yaml.Node) -> str:
         name = self._nodes.text(node)

@@ -158,8 +158,12 @@ for outcome in ("queued", "duplicate"):
         ),
         (
             DELIVERY,
-            ENVIRONMENT | PAT | {"JOURNAL_CONNECTION": "sqlite:{0}/journal.sqlite3", "ROUTES_FILE": "{0}/routes.yaml"},
+            ENVIRONMENT
+            | PAT
+            | {"JOURNAL_CONNECTION": "sqlite:{0}/journal.sqlite3", "ROUTES_FILE": "{0}/routes.yaml"}
+            | {"AZURE_TENANT_ID": "of others"},
             (
+                "difflib",
                 *("shared.azure_devops.reconcile", "shared.azure_devops.values", "decimal"),
                 *("shared.queueing.orphans", "shared.queueing.recovery", "shared.queueing.search"),
                 *("shared.routing.running", "shared.resume", "shared.redrive"),

@@ -54,6 +54,7 @@ def found(names: Collection[str], routes_file: Path = ROUTES) -> list[str]:
         ("JOURNAL_CONECTION", "JOURNAL_CONNECTION"),
         ("WAIT_TOKEN_KEY", "WAIT_TOKEN_KEYS"),
         ("ROUTE_FILE", "ROUTES_FILE"),
+        ("ROUTES_FLIE", "ROUTES_FILE"),
         ("AZURE_DEVOPS_EXTPAT", "AZURE_DEVOPS_EXT_PAT"),
         ("KEYVAULT_URL", "KEY_VAULT_URL"),
     ],

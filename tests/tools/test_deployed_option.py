@@ -4,10 +4,10 @@ import json
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from shared.journal.records import Record
 from tests.tools.conftest import Desk
 from tools.azure.deployment import deployed
 from tools.installation import Installation
@@ -17,7 +17,7 @@ LOCAL = {"Values": {"JOURNAL_CONNECTION": "sqlite:journal.sqlite3", "RESUME_STOR
 
 
 @pytest.fixture
-def in_azure(desk: Desk) -> Any:
+def in_azure(desk: Desk) -> Record:
     """The record of an event that the deployed app has parked. azd names its journal; this machine has another one."""
     (desk.folder / "azure").mkdir()
     there = f"sqlite:{desk.folder / 'azure' / 'journal.sqlite3'}"
@@ -36,7 +36,7 @@ def keys(desk: Desk, *arguments: str) -> list[str]:
     return [one["key"] for one in desk.run(*arguments, "--json").json]
 
 
-def test_the_journal_is_that_of_the_deployed_app(desk: Desk, in_azure: Any) -> None:
+def test_the_journal_is_that_of_the_deployed_app(desk: Desk, in_azure: Record) -> None:
     """The settings of the app on this machine would contradict azd's values."""
     assert keys(desk, "--deployed", "journal") == [in_azure.key.key]
     assert in_azure.key.key not in keys(desk, "journal")
@@ -61,13 +61,13 @@ def test_no_azd(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("name", ["JOURNAL_CONNECTION", "RESUME_STORAGE__queueServiceUri"])
-def test_the_shell_must_not_name_the_store_of_another_app(desk: Desk, in_azure: Any, name: str) -> None:
+def test_the_shell_must_not_name_the_store_of_another_app(desk: Desk, in_azure: Record, name: str) -> None:
     """Else the journal of one app would be read with the queue of another."""
     desk.settings[name] = "https://other.queue.core.windows.net"
     desk.fails(2, f"{name} is set here, but azd's environment has another value; unset it", "--deployed", "resume")
 
 
-def test_the_shell_may_name_the_stores_that_azd_names(desk: Desk, in_azure: Any) -> None:
+def test_the_shell_may_name_the_stores_that_azd_names(desk: Desk, in_azure: Record) -> None:
     desk.settings["RESUME_STORAGE__queueServiceUri"] = "https://account.queue.core.windows.net/"
     assert keys(desk, "--deployed", "journal") == [in_azure.key.key]
 
@@ -78,14 +78,13 @@ def test_a_file_of_the_shell_is_not_the_journal_of_an_app_in_azure(desk: Desk) -
     desk.fails(2, "--deployed cannot use JOURNAL_CONNECTION: it is a SQLite file", "--deployed", "journal")
 
 
-def test_events_are_not_sent_to_the_app_on_this_machine(desk: Desk, in_azure: Any) -> None:
-    message = "--deployed does not tell the app's URL; give it with --url, or in NEXTSTAGE_URL"
-    desk.fails(2, message, "--deployed", "send", "RunCompleted")
+def test_events_are_not_sent_to_the_app_on_this_machine(desk: Desk, in_azure: Record) -> None:
+    desk.fails(2, "the URL of the deployed app is not known; set NEXTSTAGE_URL", "--deployed", "send", "RunCompleted")
     desk.settings["NEXTSTAGE_URL"] = "https://app.azurewebsites.net"
     assert desk.run("--deployed", "send", "RunCompleted", "--dry-run").code == 0
 
 
-def test_doctor_tests_the_deployed_app(desk: Desk, in_azure: Any) -> None:
+def test_doctor_tests_the_deployed_app(desk: Desk, in_azure: Record) -> None:
     """In both places, the option means the same. This test needs the workspaces whose events the app gets."""
     for arguments in (["--deployed", "doctor"], ["doctor", "--deployed"]):
         desk.fails(2, "AML_WORKSPACE_ID is not set", *arguments)

@@ -73,10 +73,7 @@ def check_azure_devops(client: PipelinesClient, routes: Sequence[Route]) -> Iter
 
 
 def _pipeline(route: Route, pipelines: _Pipelines) -> CheckResult:
-    """Check that the route's pipeline is in its project.
-
-    :param pipelines: the pipelines of the project.
-    """
+    """Check that the route's pipeline is among those of its project."""
     try:
         wanted = route.pipeline
         pipeline_id = wanted if isinstance(wanted, int) else choose_pipeline(_bare_request(route), wanted, pipelines)

@@ -11,7 +11,7 @@ from shared.azure_devops.client import PipelinesClient
 from shared.clock import utc_now
 from shared.composition import credential, identity_factory, open_store, open_store_to_read, wait_keys
 from shared.credentials import Credential, Secret
-from shared.errors import ConfigurationError, InvalidSettings, NextstageError
+from shared.errors import ConfigurationError, NextstageError
 from shared.http.transport import RequestsTransport
 from shared.journal.backends import backend_of
 from shared.journal.journal import Journal
@@ -156,8 +156,7 @@ def _routes(installation: Installation) -> Generator[CheckResult, None, RouteTab
     name = installation.settings.routes_file.name
 
     def read() -> RouteTable:
-        if problem := installation.resume_problem:
-            raise InvalidSettings(problem)
+        installation.check_start()
         return installation.configuration.routes
 
     return (

@@ -197,7 +197,9 @@ def redeliver(installation: Installation, letters: Sequence[DeadLetter], results
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
     rows: Callable[[DeadLetter], Iterable[Row]] = partial(_forecast_delivery, installation)
-    if not is_dry:
+    if is_dry:
+        installation.check_start()
+    else:
         decisions: list[Decision] = []
         rows = partial(_deliver, installation.compose(decisions.append).relay, decisions)
     return _show(results, letters, _of_letter, rows, "event", is_dry=is_dry)

@@ -102,7 +102,7 @@ def deployed(installation: Installation, name: str | None = None) -> Installatio
 
 
 def deployed_app(installation: Installation) -> Installation:
-    """Return the installation with the values of azd's environment.
+    """Return the installation with what the shell and azd say of the deployed app, for ``manage.py --deployed``.
 
     :raises CommandFailed: the journal of the deployed app is not known, or the shell names a store of another app.
     """

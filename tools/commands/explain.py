@@ -87,7 +87,7 @@ def explain_events(
         for each in explained:
             view.show(console, each, installation.authorization_scheme, explainer.now)
     if problem := installation.resume_problem:
-        console.note(f"the app does not start here: {problem}")
+        console.note(problem)
     if routes is None and (remark := other_routes(installation)):
         console.note(remark)
     if not collected.letters:

@@ -18,7 +18,7 @@ from tools.actions.forecast import redrive_document, redrive_rows
 from tools.actions.orphans import ListedOrphan, listed_orphans, note_orphans
 from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.actions.resume.deferred import STATES as DEFERRED_STATES
-from tools.actions.resume.deferred import Deferred, Waiting, deferred, waiting_messages
+from tools.actions.resume.deferred import Deferred, Waiting, deferred, queued_messages
 from tools.actions.resume.gathered import GatheredEvents
 from tools.actions.running_app import deciding_routes
 from tools.console import Console
@@ -145,8 +145,7 @@ def _waiting(console: Console, installation: Installation, found: Collection[Rec
     if all(record.state not in DEFERRED_STATES for record in found):
         return None
     try:
-        queue = installation.due_queue()
-        return None if queue is None else waiting_messages(queue, is_complete=installation.lists_all_messages)
+        return queued_messages(installation)
     except ResumeUnavailable as exc:
         console.note(f"when deferred records come again is not known: {exc}")
         return None

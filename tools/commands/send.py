@@ -236,7 +236,7 @@ def _target(installation: Installation, url: str | None, topic: str | None, key:
         key = key or installation.environment.get(HOST_KEY_VARIABLE, "")
         url = url or installation.environ.get(URL_VARIABLE)
         if not url and installation.is_deployed:
-            raise CommandFailed(f"--deployed does not tell the app's URL; give it with --url, or in {URL_VARIABLE}")
+            raise CommandFailed(f"the URL of the deployed app is not known; set {URL_VARIABLE}, or give --url")
         return host_target(webhook(url or DEFAULT_URL, function, checked_key(key)))
     if url is not None:
         raise CommandFailed("--url and --topic exclude each other; use only one of them")

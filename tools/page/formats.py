@@ -15,7 +15,7 @@ _DIRECTIONS: Final = {
 
 
 class Entered(str):
-    """What goes into a field, and must come back from there as it is."""
+    """What goes into a field, and must come back from there as it is. A macro's output is shown, and so escaped."""
 
     __slots__ = ()
 
@@ -23,7 +23,7 @@ class Entered(str):
 def visible(value: Any) -> Any:
     """Return a value to be shown. Characters in a string that change the order in which others are shown are escaped.
 
-    Somebody's event could otherwise look like another one.
+    Otherwise, an event could look like another one.
     """
     return value.translate(_DIRECTIONS) if isinstance(value, str) and not isinstance(value, Entered) else value
 

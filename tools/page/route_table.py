@@ -7,9 +7,7 @@ from urllib.parse import quote
 
 from handlers import NAMES
 from shared.durations import short_duration
-from shared.errors import Problem
 from shared.journal.records import State
-from shared.routing.routes_file import read_routes
 from shared.routing.table import Route
 from tools.files import read_text, shown_path
 from tools.installation import Installation
@@ -98,15 +96,6 @@ def read_routes_file(installation: Installation) -> RoutesFile:
         chain_of(reading.table.routes),
         {route.name: reading.places[route.name,][0] for route in reading.table.routes},
     )
-
-
-def routes_problems(installation: Installation) -> Sequence[Problem]:
-    """Return why the app refuses to start with routes.yaml, in the order of the file.
-
-    :raises CommandFailed: the file cannot be read.
-    """
-    text = read_text(installation.settings.routes_file)
-    return read_routes(text, names=NAMES, environment=installation.environment).problems
 
 
 def rows(file: RoutesFile, statistics: Mapping[str, RouteStatistics]) -> list[RouteRow]:

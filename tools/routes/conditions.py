@@ -262,9 +262,9 @@ class _Search:
             return self._field((str(tree),), self._result(tree))
         if kind == "expref":
             return tree
-        on_scope = 1 if kind in NARROWING else len(children)
-        prepared = [self._prepared(child) if isinstance(child, dict) else child for child in children[:on_scope]]
-        return {**tree, "children": [*prepared, *children[on_scope:]]}
+        number = 1 if kind in NARROWING else len(children)
+        prepared = [self._prepared(child) if isinstance(child, dict) else child for child in children[:number]]
+        return {**tree, "children": [*prepared, *children[number:]]}
 
     def _is_finite(self, tree: Tree) -> bool:
         """Return whether all values that the expression may use are known, so that it can be evaluated on each."""

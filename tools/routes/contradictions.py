@@ -8,7 +8,7 @@ from typing import Final
 from jmespath.functions import Functions
 
 from shared.routing.expression_tree import Tree, free_paths, operands
-from shared.suggestion import suggestion
+from shared.suggestion import nearest
 from tools.routes.conditions import Known, kinds, may_be_true, on_scope, path_of, refused_argument, truths
 from tools.routes.event_values import Options, Path
 from tools.routes.forms import compared
@@ -119,9 +119,9 @@ def _few_values(text: str, found: Options, value: object) -> str:
     exact = [option.value for option in found if isinstance(option, Exactly)]
     if not exact or not len(exact) == len(found) <= _MAX_NAMED or not all(isinstance(each, str) for each in exact):
         return ""
-    near = suggestion(value, exact) if isinstance(value, str) else ""
-    is_near = near.startswith("did you mean")
-    return f"{text} is {_listed([repr(each) for each in exact])}" + (f"; {near}" if is_near else "")
+    near = nearest(value, exact) if isinstance(value, str) else None
+    advice = "" if near is None else f"; did you mean '{near}'?"
+    return f"{text} is {_listed([repr(each) for each in exact])}{advice}"
 
 
 def _below_a_string(path: Path, known: Known) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 from shared.routing.expression_tree import Tree
 from tools.routes.conditions import Known, on_scope, path_of
-from tools.routes.event_values import form_of
+from tools.routes.event_values import Path, form_of
 
 ANY: Final = "\0:\0"
 """A string that no form changes, and that keeps the form of what is before or after it."""
@@ -19,16 +19,26 @@ def wrong_forms(tree: Tree, known: Known) -> Iterator[tuple[str, str, str]]:
 
     Each is the string, what is wrong, and what would be right.
     """
-    for name, text, before, after in compared(tree):
+    for name, value, before, after in compared(tree):
         path = path_of(name)
-        form = None if path is None else form_of(known.event, path)
-        if path is None or form is None or not isinstance(text, str):
-            continue
-        whole = f"{before}{text}{after}"
-        if (found := form.of(whole)) != whole:
-            meant = found.removeprefix(before).removesuffix(after)
-            message = f"may never match, because {'.'.join(path)} is written {form.words}"
-            yield text, message, f"write '{meant}'" if meant else ""
+        wrong = None if path is None else wrong_form(known.event, path, value, before, after)
+        if wrong is not None:
+            yield f"{value}", *wrong
+
+
+def wrong_form(event: str, path: Path, value: object, before: str = "", after: str = "") -> tuple[str, str] | None:
+    """Return what is wrong with a string that a path is compared with, and what would be right; None if nothing is.
+
+    :param value: the string. Other values are not wrong.
+    :param before: what stands for what may be before the string, as ``after`` does for what may be after it.
+    """
+    form = form_of(event, path)
+    whole = f"{before}{value}{after}"
+    if form is None or not isinstance(value, str) or (found := form.of(whole)) == whole:
+        return None
+    meant = found.removeprefix(before).removesuffix(after)
+    message = f"may never match, because {'.'.join(path)} is written {form.words}"
+    return message, f"write '{meant}'" if meant else ""
 
 
 def compared(tree: Tree) -> Iterator[tuple[Tree, object, str, str]]:

@@ -35,6 +35,8 @@ _REPLACE: Final = "          # Replace this step by what the pipeline does."
 _IN_ENV: Final = (
     "          # Pass values in env, as here. The shell would execute a value that is put into the script with ${{ }}."
 )
+_SHOW: Final = '          - bash: for name in ${!VALUE_@}; do echo "$name=${!name}"; done'
+"""JSON has several lines, so ``env | grep`` would not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,7 @@ def pipeline_text(route: NewRoute, *, with_check: bool) -> str:
             "              values:",
         ]
         lines += [f"                {name}: {values[name]}" for name in texts]
-    lines += [_REPLACE, _IN_ENV, "          - bash: declare -p ${!VALUE_@}", "            env:"]
+    lines += [_REPLACE, _IN_ENV, _SHOW, "            env:"]
     lines += [f"              VALUE_{name}: {value}" for name, value in values.items()]
     return "\n".join([*lines, ""])
 

@@ -12,7 +12,7 @@ from shared.routing.expression_tree import Tree
 from shared.routing.routes_file import Reading
 from shared.routing.table import Route
 from shared.routing.templates import Expression, Template
-from shared.suggestion import suggestion
+from shared.suggestion import nearest
 from tools.routes.conditions import FAILED, Known, kinds, truths
 from tools.routes.contradictions import why_never, wrong_kinds
 from tools.routes.findings import Finding, Rule, place_of, warning
@@ -35,8 +35,8 @@ def type_warnings(reading: Reading) -> Iterator[Finding]:
 
                 known = [each.value for each in SystemEventNames]
                 if event not in known:
-                    advice = suggestion(event, known)
-                    advice = advice if advice.startswith("did you mean") else _TYPES_PAGE
+                    near = nearest(event, known)
+                    advice = _TYPES_PAGE if near is None else f"did you mean '{near}'?"
                     message = "may be misspelled: azure-eventgrid knows no such event type"
                     yield warning(place_of(reading, route.name, key), Rule.UNKNOWN_TYPE, event, message, advice)
 

@@ -355,9 +355,11 @@ class TestChain:
     def test_a_value_that_an_event_never_has(self) -> None:
         causes = (
             "causes: [{ event: RunStatusChanged, with: { run_status: Running, experiment_name: x, run_tags.a: 1 } }, "
-            "{ event: Microsoft.Storage.BlobCreated, with: { extension: .csv, folder: landing } }]"
+            "{ event: Microsoft.Storage.BlobCreated, with: { extension: .csv, folder: landing } }, "
+            "{ event: Microsoft.Storage.BlobCreated, with: { container: / } }]"
         )
         assert [(found.rule, found.text, found.suggestion) for found in findings(route("RunCompleted", causes))] == [
+            (Rule.CAUSE_VALUE, "container: /", ""),
             (Rule.CAUSE_VALUE, "extension: .csv", "write 'csv'"),
             (Rule.CAUSE_VALUE, "run_status: Running", ""),
             (Rule.CAUSE_VALUE, "run_tags.a: 1", "it is a string; put the value in quotes"),

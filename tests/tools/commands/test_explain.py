@@ -299,11 +299,12 @@ def test_a_folder_without_events(desk: Desk) -> None:
 def test_a_route_that_gathers_without_a_resume_queue(desk: Desk) -> None:
     """The app does not start, but what the event leads to is known all the same."""
     desk.routes(GATHERS)
-    needs = "the app does not start here: routes.yaml: 'gather' needs a resume queue"
+    needs = "routes.yaml: 'gather' needs a resume queue"
     for arguments, words in [((), "would gather"), (("--json",), '"outcome": "would gather"')]:
         result = desk.run("explain", desk.file(run_completed()), *arguments)
         assert (result.code, result.err.count("\n")) == (0, 1)
         assert result.err.startswith(needs)
+        assert "so the app does not start with these settings; set RESUME_STORAGE" in result.err
         assert words in result.out
     desk.settings = {"RESUME_STORAGE": "sqlite"}
     assert desk.run("explain", "event.json").err == ""

@@ -10,7 +10,7 @@ import pytest
 from devstack.azurite import Azurite
 from shared.journal.journal import Journal
 from shared.journal.records import State
-from tests.support.builders import event_text, run_completed
+from tests.support.builders import GATHERS, event_text, run_completed
 from tests.support.clock import ManualClock
 from tests.tools.conftest import EVALUATE, RIGHT, TRIAGE, WRONG, Desk, Result
 from tools.actions.redrive import Results, redrive_records
@@ -268,3 +268,13 @@ def test_redrive_on_azure_tables(busy_desk: Desk, azurite: Azurite) -> None:
     assert (shown["state"], shown["run_id"]) == ("queued", busy_desk.runs[0]["id"])
     nothing = busy_desk.run("journal", "--route", route, "--state", "parked").out
     assert nothing == "no matching records in the journal in Azure Tables\n"
+
+
+@pytest.mark.parametrize("how", ["--dry-run", "--yes"])
+def test_an_app_that_does_not_start_redrives_nothing(desk: Desk, how: str) -> None:
+    """A dry run does not promise what the command then refuses."""
+    record = desk.park()
+    desk.routes(RIGHT, GATHERS)
+    for chosen in (["--all"], [record.key.key], ["--dead-letters", desk.file(run_completed("run-2"))]):
+        desk.fails(2, "'gather' needs a resume queue", "redrive", *chosen, how)
+    assert "'gather' needs a resume queue" in desk.run("journal", "show", record.key.key).out

@@ -141,6 +141,7 @@ class TestEvaluating:
         assert result.summary == "gathers: would gather"
         (problem,) = result.problems
         assert "'gather' needs a resume queue" in problem
+        assert "so the app does not start with these settings; set RESUME_STORAGE" in problem
 
     def test_any_depth(self, desk: Desk) -> None:
         """Python reads some levels more than what it writes, depending on the stack."""

@@ -14,6 +14,7 @@ from shared.resume.queue import Due, DueQueue
 from shared.resume.sqlite_queue import MAX_TAKEN
 from shared.resume.when import first_seen, wait_of
 from tools.actions.records import MAX_SCANNED, short_reason
+from tools.installation import Installation
 
 STATES: Final = frozenset({State.RELEASED, State.UNCERTAIN, State.CLAIMED, State.WAITING})
 NO_QUEUE: Final = "RESUME_STORAGE is not set, so only Event Grid's retries bring deferred events again"
@@ -108,6 +109,19 @@ def waiting_messages(
     for number, due in enumerate(queue.due(limit, key), start=1):  # noqa: B007 - also used after the loop
         found.setdefault(due.key, due)
     return Waiting(found, is_complete and number < limit)
+
+
+def queued_messages(
+    installation: Installation, *, key: JournalKey | None = None, limit: int = MAX_SCANNED
+) -> Waiting | None:
+    """Return the messages in the queue of an installation; None if it has no queue.
+
+    The other parameters and the error are those of ``waiting_messages``.
+    """
+    queue = installation.due_queue()
+    if queue is None:
+        return None
+    return waiting_messages(queue, is_complete=installation.lists_all_messages, key=key, limit=limit)
 
 
 def deferred_records(

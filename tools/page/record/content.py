@@ -12,7 +12,7 @@ from tools.actions.forecast import Row
 from tools.actions.orphans import ListedOrphan, listed_orphans
 from tools.actions.redrive import forecast_rows
 from tools.actions.resume.deferred import STATES as DEFERRED_STATES
-from tools.actions.resume.deferred import Deferred, deferred, waiting_messages
+from tools.actions.resume.deferred import Deferred, deferred, queued_messages
 from tools.actions.resume.gathered import GatheredEvents
 from tools.actions.running_app import deciding_routes, other_routes
 from tools.console import masked
@@ -104,13 +104,11 @@ def _again(installation: Installation, record: Record, remarks: list[str]) -> De
     if record.state not in DEFERRED_STATES:
         return None
     try:
-        if (queue := installation.due_queue()) is None:
-            return None
-        waiting = waiting_messages(queue, is_complete=installation.lists_all_messages, key=record.key)
+        waiting = queued_messages(installation, key=record.key)
     except ResumeUnavailable as exc:
         remarks.append(f"when this record comes again is not known: {masked(str(exc))}")
         return None
-    return deferred(record, waiting, installation.clock())
+    return None if waiting is None else deferred(record, waiting, installation.clock())
 
 
 def _facts(installation: Installation, record: Record, again: Deferred | None) -> list[tuple[str, str]]:

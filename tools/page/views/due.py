@@ -12,15 +12,7 @@ from werkzeug.wrappers import Response
 from shared.errors import ResumeUnavailable
 from shared.journal.records import JournalKey, Record, Selection
 from tools.actions import records
-from tools.actions.resume.deferred import (
-    NO_QUEUE,
-    STATES,
-    Deferred,
-    Waiting,
-    in_order,
-    let_go,
-    waiting_messages,
-)
+from tools.actions.resume.deferred import NO_QUEUE, STATES, Deferred, in_order, let_go, queued_messages
 from tools.actions.resume.poison import PoisonMessage, put_back
 from tools.console import masked
 from tools.errors import CommandFailed
@@ -60,7 +52,7 @@ def show() -> str:
     route, now, notes = request.args.get("route") or None, installation.clock(), list[str]()
     waiting, poison = None, Poison()
     try:
-        waiting = _waiting(installation, limit=MAX_READ)
+        waiting = queued_messages(installation, limit=MAX_READ)
         poison = _poison(installation)
     except ResumeUnavailable as exc:
         notes.append(f"when deferred records come again is not known: {masked(str(exc))}")
@@ -90,7 +82,7 @@ def try_now() -> str:
     fields = {name: request.form[name] for name in ("route", "key") if name in request.form}
     unreadable = records.Unreadable()
     key = JournalKey(fields.get("route", ""), fields["key"]) if "key" in fields else None
-    waiting = _waiting(installation, key=key)
+    waiting = queued_messages(installation, key=key)
     if waiting is None:
         raise CommandFailed(f"{NO_QUEUE}; redrive them one by one, on the page of each record")
     limit, now = records.MAX_SCANNED if is_confirmed else MAX_READ, installation.clock()
@@ -183,18 +175,6 @@ def _about(ready: Sequence[Deferred]) -> list[str]:
 def _can_be_tried(one: Deferred, installation: Installation) -> bool:
     """Return whether an operator can let it be tried: not a group of events before the end of its period."""
     return one.period is None or one.period.ends_at <= installation.clock()
-
-
-def _waiting(
-    installation: Installation, *, key: JournalKey | None = None, limit: int = records.MAX_SCANNED
-) -> Waiting | None:
-    """Return the messages in the queue, of one record or of all; None if there is no queue.
-
-    :raises ResumeUnavailable: the queue does not answer.
-    """
-    if (queue := installation.due_queue()) is None:
-        return None
-    return waiting_messages(queue, is_complete=installation.lists_all_messages, key=key, limit=limit)
 
 
 def _poison(installation: Installation) -> Poison:

@@ -7,15 +7,18 @@ from typing import Any, Final, NamedTuple
 from flask import Blueprint, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 
+from handlers import NAMES
 from shared.durations import parse_duration
-from shared.errors import ResumeUnavailable, UnreadableRecord
+from shared.errors import ConfigurationError, ResumeUnavailable, UnreadableRecord
 from shared.journal.records import UNROUTED, JournalKey, Record
 from shared.journal.stored_form import Found
+from shared.routing.routes_file import read_routes
 from tools.actions import records
 from tools.actions.records import RecordFilter
-from tools.actions.resume.deferred import Waiting, deferred, waiting_messages
+from tools.actions.resume.deferred import Waiting, deferred, queued_messages
 from tools.actions.resume.gathered import GatheredEvents
 from tools.errors import CommandFailed
+from tools.files import read_text
 from tools.installation import Installation
 from tools.page.chart import chart
 from tools.page.page import Page, page
@@ -24,7 +27,6 @@ from tools.page.reading.decisions import Decisions, Search, position_text, read_
 from tools.page.reading.journal_file import EVENT_STATES, key_of
 from tools.page.reading.reader import Reader
 from tools.page.reading.timeline import DAY, DEFERRED, SERIES, SPANS
-from tools.page.route_table import routes_problems
 
 blueprint = Blueprint("overview", __name__)
 
@@ -103,7 +105,7 @@ def _summary(shown: Page, reader: Reader, asked: Asked, gathered: GatheredEvents
     by_route = reader.timelines_by_route(span, now) if asked.is_by_route else {}
     waiting = _waiting(shown.installation) if needs.oldest_deferred else None
     return {
-        "are_routes_usable": _are_routes_usable(shown.now()),
+        "is_configured": _is_configured(shown.now()),
         "attention": needs,
         "by_route": [(route, each, chart(each)) for route, each in list(by_route.items())[:MAX_ROUTES_SHOWN]],
         "cannot_tell": [line(record, gathered) for record in needs.cannot_tell[:MAX_CANNOT_TELL_SHOWN]],
@@ -137,15 +139,15 @@ def _deferred_line(record: Record, gathered: GatheredEvents, waiting: Waiting | 
 def _waiting(installation: Installation) -> Waiting | None:
     """Return the messages in the queue; None if there is no queue. If it does not answer, the page Due says why."""
     with suppress(ResumeUnavailable):
-        if (queue := installation.due_queue()) is not None:
-            return waiting_messages(queue, is_complete=installation.lists_all_messages, limit=MAX_MESSAGES)
+        return queued_messages(installation, limit=MAX_MESSAGES)
     return None
 
 
-def _are_routes_usable(installation: Installation) -> bool:
-    """Return whether routes.yaml can be read, and is valid."""
-    with suppress(CommandFailed):
-        return not routes_problems(installation)
+def _is_configured(installation: Installation) -> bool:
+    """Return whether settings and routes.yaml are valid. Only the app's environment has all values that routes use."""
+    with suppress(CommandFailed, ConfigurationError):
+        text = read_text(installation.settings.routes_file)
+        return not read_routes(text, names=NAMES, environment=installation.environment).problems
     return False
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from shared.routing.routes_file import Reading
 from shared.routing.table import Cause, Route
 from tools.routes.conditions import Known, may_be_true
-from tools.routes.event_values import form_of, options
+from tools.routes.event_values import options
 from tools.routes.findings import Finding, Rule, place_of, warning
+from tools.routes.forms import wrong_form
 from tools.routes.possible_values import Kind, fits
 
 Loop = tuple[str, ...]
@@ -104,15 +105,14 @@ def cause_warnings(reading: Reading) -> Iterator[Finding]:
             place = place_of(reading, route.name, "causes")
             for name, value in cause.names.items():
                 path = tuple(name.split("."))
-                found, form = options(cause.event, path, with_children=True), form_of(cause.event, path)
+                found = options(cause.event, path, with_children=True)
                 if not any(fits(option, value) for option in found):
                     message = f"'{name}' never has this value in {cause.event} events"
                     is_string = any(option.kind is Kind.STRING for option in found) and not isinstance(value, str)
                     advice = "it is a string; put the value in quotes" if is_string else ""
                     yield warning(place, Rule.CAUSE_VALUE, f"{name}: {value}", message, advice)
-                elif form is not None and isinstance(value, str) and (meant := form.of(value)) != value:
-                    message = f"may never match, because {name} is written {form.words}"
-                    yield warning(place, Rule.CAUSE_VALUE, f"{name}: {value}", message, f"write '{meant}'")
+                elif (wrong := wrong_form(cause.event, path, value)) is not None:
+                    yield warning(place, Rule.CAUSE_VALUE, f"{name}: {value}", *wrong)
 
 
 def _loops(leads_to: Mapping[str, Sequence[str]], routes: Sequence[Route]) -> tuple[Loop, ...]:

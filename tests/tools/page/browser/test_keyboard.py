@@ -44,11 +44,11 @@ def test_the_navigation_can_be_skipped(admitted: Tab) -> None:
 
 def test_a_parked_event_is_redriven_with_the_keyboard(admitted: Tab, operated: Operated) -> None:
     tab = admitted
-    operated.emulator.state.faults.add(Fault(accept=False, status=404, body={"message": "No keyboard is connected."}))
+    operated.emulator.state.faults.add(Fault(accept=False, status=404, body={"message": "No keyboard is connected"}))
     deliver(operated)
     before = len(operated.emulator.state.books.runs)
     tab.open(operated / "/?state=parked")
-    go_on(tab, "link", "document.activeElement.closest('tr')?.innerText.includes('No keyboard is connected.')")
+    go_on(tab, "link", "document.activeElement.closest('tr')?.innerText.includes('No keyboard is connected')")
     record = tab.url
     assert tab.names("heading")[0].endswith("parked")
     go_on(tab, "button Dry run of redrive")

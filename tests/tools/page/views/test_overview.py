@@ -245,9 +245,9 @@ def test_a_deferred_event_says_when_it_comes_again(desk: Desk) -> None:
     assert "comes again" not in latest
 
 
-def test_routes_that_cannot_be_used_need_a_person(browser: Browser, desk: Desk, now: datetime) -> None:
+def test_settings_and_routes_that_cannot_be_used_need_a_person(browser: Browser, desk: Desk, now: datetime) -> None:
     fill(desk, event_record(1))
-    words = "An app with the routes.yaml of this machine does not start"
+    words = "An app with the settings and routes.yaml of this machine does not start"
     for routes, is_usable in (
         (RIGHT + "\nproject: '${NOT_SET_HERE}'", True),
         ("name: x\nevent: Nope\npipeline: 1", False),
@@ -259,6 +259,10 @@ def test_routes_that_cannot_be_used_need_a_person(browser: Browser, desk: Desk, 
             desk.routes(routes)
         text = browser.get("/").text
         assert (words in text, "Nothing needs a person." in text) == (not is_usable, is_usable)
+    desk.routes(RIGHT)
+    for settings in ('{"Values": {"JOURNAL_RETENTION_DAYS": "soon"}}', "{"):
+        desk.file(settings, "local.settings.json")
+        assert words in browser.get("/").text, "what the page reads from is still there"
 
 
 def test_texts_of_others_do_not_change_the_order_of_letters(browser: Browser, desk: Desk, now: datetime) -> None:

@@ -64,6 +64,12 @@ def test_an_event_comes_back_as_it_was_entered(browser: Browser) -> None:
     assert r"experiment_name == 'good\u202edab'</code>" in text
 
 
+def test_a_condition_of_a_route_is_offered_as_it_is(browser: Browser, desk: Desk) -> None:
+    condition = "experiment_name == 'good\u202edab'"
+    desk.routes(f"{RIGHT}\nwhen: {condition}")
+    assert f'<option value="{condition}">' in unescape(browser.get("/try?sample=run-completed").text)
+
+
 def test_each_event_type_has_a_sample(browser: Browser) -> None:
     for name in (*SAMPLE_NAMES, "com.example.orders.landed"):
         text = unescape(browser.get(f"/try?sample={name}").text)
