@@ -82,9 +82,8 @@ class Topic:
 
     def _reason(self, exc: Exception) -> str:
         status = _status(exc)
-        said = first_line(str(exc)) or type(exc).__name__
-        if self._key:
-            said = said.replace(self._key, "***")
+        text = str(exc).replace(self._key, "***") if self._key else str(exc)
+        said = first_line(text) or type(exc).__name__
         advice = _ADVICE.get(status or 0, _OTHER_ADVICE)
         if status in {401, 403} or isinstance(exc, ClientAuthenticationError):
             advice = _KEY_ADVICE if self._key else _IDENTITY_ADVICE

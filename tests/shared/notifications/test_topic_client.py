@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from azure.eventgrid import EventGridPublisherClient
 
 from shared.errors import NotificationFailed
 from shared.notifications.notification import Notification
@@ -131,6 +132,15 @@ class TestAnswers:
         assert words in str(failed)
         assert "the app's identity has the role EventGrid Data Sender" in str(failed)
         assert (failed.is_transient, https_topic.answered) == (False, answered)
+
+    def test_a_part_of_the_key_is_not_shown_either(self, topic: CustomTopic, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A message is cut after 300 characters."""
+
+        def refuse(*_events: object, **_options: object) -> None:
+            raise HttpResponseError("x" * 295 + KEY)
+
+        monkeypatch.setattr(EventGridPublisherClient, "send", refuse)
+        assert f"x{KEY[:2]}" not in str(failure(opened(topic)))
 
     def test_no_server(self) -> None:
         with serving_topic(CustomTopic()) as gone:
