@@ -18,7 +18,7 @@ from shared.suggestion import suggestion
 
 TAG: Final = "tag:yaml.org,2002:"
 TEXT_TAG: Final = f"{TAG}str"
-SET_IT: Final = "set it in the application settings, or locally in local.settings.json"
+SET_IT: Final = "set it in the application settings, or locally in local.settings.json, which 'make setup' makes"
 """What to do about an environment value that is not set."""
 _PLAIN_TAGS: Final = {f"{TAG}{kind}" for kind in ("str", "int", "float", "bool")}
 _MAX_INTEGER: Final = 2**31 - 1

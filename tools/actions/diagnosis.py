@@ -36,7 +36,7 @@ from tools.presentation import counted
 
 _KEY_VAULT_REFERENCE: Final = "@microsoft.keyvault("
 _CORRECT_SETTINGS: Final = f"correct the application settings, or {FILE_NAME}"
-_CORRECT_ROUTES: Final = "correct the file; each problem is listed with its line and column"
+_CORRECT_ROUTES: Final = "correct each problem; it is listed with its line and column"
 _DEFERRED: Final = Selection(states=frozenset({State.RELEASED, State.UNCERTAIN}))
 _WAITING: Final = Selection(states=frozenset({State.WAITING}))
 _MAX_DEFERRED: Final = 1_000

@@ -129,7 +129,8 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
         if not collected.letters:
             results.end("no dead letters were found")
             raise typer.Exit
-        _ask(console, "deliver", len(collected.letters), "event", is_confirmed=yes or dry_run)
+        number = len(collected.letters)
+        _ask(console, number, f"deliver {counted(number, 'event')}?", is_confirmed=yes or dry_run)
         is_done = redeliver(installation, collected.letters, results, is_dry=dry_run) and is_whole
     else:
         unreadable = records.Unreadable()
@@ -142,7 +143,8 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
             raise typer.Exit(console.incomplete(unreadable.words(limit)))
         if chosen.count > shown:
             console.note(f"the oldest {shown} of {chosen.count} records; use --limit for more, or run it again")
-        _ask(console, "redrive", shown, "record", is_confirmed=yes or dry_run)
+        question = f"redrive {counted(shown, 'record')} in the journal {installation.journal_name}?"
+        _ask(console, shown, question, is_confirmed=yes or dry_run)
         look = not without_looking
         is_done = redrive_records(installation, chosen.records, results, is_dry=dry_run, look=look)
         is_done = not console.incomplete(unreadable.words(limit)) and is_done
@@ -173,7 +175,6 @@ def _chosen(
     return records.oldest(journal, RecordFilter(route, REDRIVABLE_STATES), limit, now, skipped, awaits_redrive)
 
 
-def _ask(console: Console, verb: str, number: int, what: str, *, is_confirmed: bool) -> None:
-    question = f"{verb} {counted(number, what)}?"
+def _ask(console: Console, number: int, question: str, *, is_confirmed: bool) -> None:
     if number > 1 and not is_confirmed and sys.stdin.isatty() and not console.confirm(question):
         raise CommandFailed("not confirmed; nothing was sent", exit_code=1)

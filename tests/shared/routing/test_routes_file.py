@@ -9,6 +9,7 @@ from handlers import NAMES
 from shared.errors import InvalidRoutes, Problem
 from shared.routing.routes_file import ROUTE_KEYS, load_routes, read_routes
 from shared.routing.table import Cause, GatherKeys, Route
+from shared.routing.yaml_nodes import SET_IT
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT, EVERY_KEY, GATHERS, routes
 from tests.support.canaries import leaks, secret
@@ -200,7 +201,7 @@ routes:
     reading = read_routes(text, names=NAMES, environment={})
     assert [problem.line for problem in reading.unset] == [2, 2, 6, 7, 9, 10]
     assert reading.unset[0].what == "needs the environment value URL, which is not set"
-    assert reading.unset[0].suggestion == "set it in the application settings, or locally in local.settings.json"
+    assert reading.unset[0].suggestion == SET_IT
     assert [problem.line for problem in reading.problems] == [11], "a value that is not set may be valid once it is set"
     (route,) = reading.table.routes
     assert (route.organization_url, route.project, route.pipeline) == ("${URL}", "${PROJECT}", "${PIPELINE}")
@@ -429,7 +430,7 @@ routes:
             f"'{key}' is missing from this route, and its default, the setting {name}, is not set"
             for key, name in (("organization_url", "AZURE_DEVOPS_ORG_URL"), ("project", "AZURE_DEVOPS_PROJECT"))
         ]
-        assert found[0].suggestion == "set it in the application settings, or locally in local.settings.json"
+        assert found[0].suggestion == SET_IT
         reading = read_routes(self.TEXT, names=NAMES, environment={})
         assert len(reading.table.routes) == 3, "they are checked although the settings are not known here"
 

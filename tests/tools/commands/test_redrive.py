@@ -251,7 +251,8 @@ def test_on_a_terminal_more_than_one_needs_confirmation(
     os.close(theirs)
     assert (result.code, len(busy_desk.runs)) == (code, 0 if code else len(records))
     if code:
-        assert result.err == "redrive 2 records? [y/N] manage.py: not confirmed; nothing was sent\n"
+        question = f"redrive 2 records in the journal {busy_desk.folder / 'journal.sqlite3'}? [y/N] "
+        assert result.err == f"{question}manage.py: not confirmed; nothing was sent\n"
 
 
 def test_redrive_on_azure_tables(busy_desk: Desk, azurite: Azurite) -> None:
