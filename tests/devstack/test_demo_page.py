@@ -39,6 +39,9 @@ def test_the_page_is_shown_until_the_demo_is_ended(tmp_path: Path, number: signa
         url = demo.stdout.readline().removeprefix("the page is at ").strip()
         assert requests.get(url, timeout=60).ok
         (os.killpg if whole_group else os.kill)(demo.pid, number)
-        assert (demo.stdout.read(), demo.wait(60)) == ("", 0)
+        try:
+            assert (demo.wait(60), demo.stdout.read()) == (0, "")
+        finally:
+            demo.terminate()  # with nohup, SIGHUP has no effect, and this test fails
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=60)
