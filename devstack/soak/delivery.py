@@ -21,8 +21,8 @@ _MIN_WAIT_SECONDS, _MAX_WAIT_SECONDS = 0.02, 0.2
 Pauses = Sequence[tuple[float, float]]
 """The shortest and the longest pause in seconds after the first try, the second one and so on; the last is repeated."""
 SOON: Final[Pauses] = ((0.2, 2.0),)
-NEVER: Final[Pauses] = ()
-"""Each event is delivered once, whatever the answer is."""
+AS_EVENT_GRID: Final[Pauses] = ((10.0, 15.0), (30.0, 45.0), (60.0, 75.0))
+"""The first pauses of Event Grid. Source: its documentation on delivery and retry."""
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Deliveries:
                 if due is None:
                     time.sleep(self._seconds_to_wait())
                     continue
-                if self._deliver(session, due.event) or not self._pauses:
+                if self._deliver(session, due.event):
                     with self._lock:
                         self._left -= 1
                 else:

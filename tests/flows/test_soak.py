@@ -54,6 +54,8 @@ def test_a_small_storm_neither_loses_nor_duplicates_runs() -> None:
 def test_a_story_ends_with_one_run_for_each_event(story: Story, store: StoreName, tmp_path: Path) -> None:
     if store == "azurite":
         need(installation_problem())
-    played = list(story.run(tmp_path, store, size=amount(0.25, 1)))
+    # A full outage with other tests is too much for the storage emulator. 'make soak' plays one after the other.
+    long_size = 0.25 if story.resumes and store == "azurite" else 1
+    played = list(story.run(tmp_path, store, size=amount(0.25, long_size)))
     assert [(way, str(outcome)) for way, outcome, is_good in played if not is_good] == []
     assert [way for way, _, _ in played] == list(story.ways)

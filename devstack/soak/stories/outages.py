@@ -1,4 +1,4 @@
-"""Outages of Azure DevOps that end. The sender delivers each event once: the app itself comes back to it."""
+"""Outages of Azure DevOps that end. The app acknowledges each event at once, and comes back to it on its own."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,8 @@ from devstack.soak.stories.story import Story
 
 _EVENTS: Final = 500
 _SECONDS: Final = 60.0
-_SHORT_SECONDS: Final = 5.0
+_SHORT_SECONDS: Final = 15.0
+"""Long enough to be told from a limit of Azure DevOps, after which the app keeps to a low rate for five minutes."""
 _LEAD_SECONDS: Final = 2.0
 """For so long, events arrive before the outage, so that requests are in progress when it begins."""
 
@@ -29,7 +30,7 @@ def outage(stage: Stage, kind: Kind) -> None:
     """Deliver events during an outage, and note how long after its end the last run was queued."""
     events = stage.make_events(stage.values(_EVENTS))
     seconds = _SECONDS if stage.is_full else _SHORT_SECONDS
-    with stage.meanwhile(lambda: stage.deliver_once(events, _LEAD_SECONDS + seconds)):
+    with stage.meanwhile(lambda: stage.deliver_evenly(events, _LEAD_SECONDS + seconds)):
         time.sleep(_LEAD_SECONDS)
         with _down(stage, kind, seconds):
             time.sleep(seconds)

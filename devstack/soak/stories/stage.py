@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import sqlite3
 import threading
 import time
@@ -19,7 +18,7 @@ from azure.storage.queue import QueueServiceClient
 from devstack.ado.books import FIRST_RUN_ID
 from devstack.azurite import Azurite
 from devstack.processes import RunningProcess, start, start_app
-from devstack.soak.delivery import NEVER, SOON, Deliveries, Pauses
+from devstack.soak.delivery import AS_EVENT_GRID, SOON, Deliveries, Pauses
 from devstack.soak.stories.books import Kind, Outcome, StoryEvent, count, read_decisions
 from shared.resume.azure_queue import API_VERSION
 
@@ -245,12 +244,12 @@ class Stage:
         reasons = (f"{number} times: {reason}" for reason, number in deliveries.reasons().most_common(3))
         self.wrong += reasons
 
-    def deliver_once(self, events: Sequence[StoryEvent], seconds: float) -> None:
-        """Deliver each event once, evenly over a time. A delivery that is not acknowledged makes the story wrong."""
+    def deliver_evenly(self, events: Sequence[StoryEvent], seconds: float) -> None:
+        """Deliver events evenly over a time, and note how many of them were not acknowledged and came again."""
         pick = (host.url for host in itertools.cycle(self.hosts))
-        deliveries = Deliveries(events, lambda: next(pick), seed=1, pauses=NEVER, seconds=seconds)
-        deliveries.run(16, until=math.inf)
-        self._left += len(events) - deliveries.progress.answers["202"]
+        deliveries = Deliveries(events, lambda: next(pick), seed=1, pauses=AS_EVENT_GRID, seconds=seconds)
+        deliveries.run(16, until=time.monotonic() + seconds + PATIENCE_SECONDS)
+        self._left += deliveries.left
         self.notes.append(f"{deliveries.progress.deliveries - len(events)} redeliveries")
 
     @contextmanager
