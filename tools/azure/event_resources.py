@@ -135,7 +135,7 @@ def is_ours(plan: Plan, resource: Resource, found: Answer) -> bool:
     if resource.is_topic:
         return False
     is_named = found.text("id").lower() in {topic_id.lower() for topic_id in topic_ids(plan, resource)}
-    return is_named and found.object("tags").text(_TAG, "") == plan.name
+    return is_named and found.object("tags").get(_TAG) == plan.name
 
 
 def has_failed(plan: Plan, resource: Resource, found: Answer) -> bool:

@@ -14,6 +14,9 @@ from devstack.http_server import serving
 from tests.support.azd import PREFIX, Azd
 from tests.tools.azure.conftest import TOPICS, Run, lines
 from tools.azure.answers import Answer, ResourceManagerError
+from tools.azure.event_resources import is_ours, topic_ids
+from tools.azure.plan import Plan
+from tools.azure.sources import Resource
 
 COMMANDS = (("connect", "--check"), ("connect",), ("doctor", "--deployed"), ("disconnect",))
 ABSENT = object()
@@ -128,3 +131,20 @@ class TestAnswer:
         with pytest.raises(ResourceManagerError) as caught:
             read(self.ODD)
         assert str(caught.value) == f"GET x: no usable answer: {words}{UPDATE}"
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "expected"),
+    [
+        ("dev", {"azd-env-name": "dev"}, True),
+        ("dev", {"azd-env-name": "prod"}, False),
+        ("dev", {}, False),
+        ("", {}, False),
+        ("", None, False),
+    ],
+)
+def test_a_topic_without_our_tag_is_not_ours(name: str, tags: dict[str, str] | None, expected: bool) -> None:
+    """Also for an environment without a name: what is ours may be deleted."""
+    plan, resource = Plan(name=name, subscription="0" * 8), Resource("aml", "0" * 8, "rg")
+    found = Answer({"id": topic_ids(plan, resource)[0], "tags": tags}, "GET topics")
+    assert is_ours(plan, resource, found) is expected
